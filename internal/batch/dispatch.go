@@ -1,0 +1,100 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"kairos"
+)
+
+// Due moves up to limit planned batches of a kind whose slot has come to
+// queued and returns them for ringing; window bounds how many batches of the
+// kind may be queued or running at once. Campaigns take turns: the oldest
+// batch of each goes before the second of any. Batches of campaigns that are
+// not running wait. Any number of processes may call it at once.
+func Due(ctx context.Context, db DB, kind string, now time.Time, window int) ([]kairos.Ref, error) {
+	rows, err := db.Query(ctx, `
+		WITH live AS (SELECT count(*) AS n FROM batches WHERE kind = $1 AND state IN ('queued', 'running')),
+		head AS ( -- the oldest due ones, more than are wanted, so that campaigns can take turns
+			SELECT id, campaign, priority, slot FROM batches b
+			WHERE kind = $1 AND state = 'planned' AND slot <= $2
+			  AND (campaign IS NULL OR EXISTS (SELECT FROM campaigns c WHERE c.id = b.campaign AND c.state IN ('running', 'scheduled')))
+			ORDER BY slot, id LIMIT $3::int * 16
+		), turn AS (
+			SELECT id, priority, row_number() OVER (PARTITION BY campaign ORDER BY slot, id) AS turn, slot FROM head
+		), pick AS (
+			SELECT b.id FROM batches b JOIN turn t USING (id)
+			WHERE b.state = 'planned'
+			ORDER BY t.priority, t.turn, t.slot, b.id
+			LIMIT greatest(0, $3::int - (SELECT n FROM live))
+			FOR UPDATE OF b SKIP LOCKED
+		)
+		UPDATE batches b SET state = 'queued', queued_at = clock_timestamp() FROM pick WHERE b.id = pick.id
+		RETURNING b.id, b.epoch`, kind, now, window)
+	if err != nil {
+		return nil, fmt.Errorf("queue due batches: %w", err)
+	}
+	refs, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (ref kairos.Ref, err error) {
+		err = r.Scan(&ref.Batch, &ref.Epoch)
+		return ref, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("queue due batches: %w", err)
+	}
+	return refs, nil
+}
+
+// Requeue takes back what was queued but not claimed for longer than age (a
+// doorbell may be lost with Redis): planned again under a new epoch. Zero age
+// takes back everything. Returns how many.
+func Requeue(ctx context.Context, db DB, age time.Duration) (int64, error) {
+	tag, err := db.Exec(ctx, `
+		UPDATE batches SET state = 'planned', epoch = epoch + 1
+		WHERE state = 'queued' AND queued_at <= clock_timestamp() - $1::interval`, age)
+	if err != nil {
+		return 0, fmt.Errorf("requeue batches: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// Expired lists running batches whose lease ran out, oldest first.
+func Expired(ctx context.Context, db DB, limit int) ([]kairos.Ref, error) {
+	rows, err := db.Query(ctx, `
+		SELECT id, epoch FROM batches WHERE state = 'running' AND lease_until < clock_timestamp()
+		ORDER BY lease_until LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list expired batches: %w", err)
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (ref kairos.Ref, err error) {
+		err = r.Scan(&ref.Batch, &ref.Epoch)
+		return ref, err
+	})
+}
+
+// Reissue puts an expired batch back in the caller's transaction: planned at
+// once under a new epoch. false: it was extended, finished or reissued
+// meanwhile. The row stays locked until the commit, so the former holder's
+// Hold and Finish wait and then fail.
+func Reissue(ctx context.Context, tx pgx.Tx, ref kairos.Ref) (bool, error) {
+	tag, err := tx.Exec(ctx, `
+		UPDATE batches SET state = 'planned', epoch = epoch + 1, owner = NULL, lease_until = NULL,
+		       error = 'its holder fell silent'
+		WHERE id = $1 AND epoch = $2 AND state = 'running' AND lease_until < clock_timestamp()`, ref.Batch, ref.Epoch)
+	if err != nil {
+		return false, fmt.Errorf("reissue batch %s: %w", ref.Batch, err)
+	}
+	return tag.RowsAffected() == 1, nil
+}
+
+// Open reports how many batches of a campaign are not over.
+func Open(ctx context.Context, db DB, campaign kairos.ID) (n int64, err error) {
+	err = db.QueryRow(ctx, `
+		SELECT count(*) FROM batches WHERE campaign = $1 AND state IN ('planned', 'queued', 'running')`, campaign).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count open batches of %s: %w", campaign, err)
+	}
+	return n, nil
+}

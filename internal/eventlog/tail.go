@@ -1,0 +1,136 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"kairos"
+)
+
+// Filter narrows a reading; zero fields don't.
+type Filter struct {
+	Kinds        []string
+	Campaign     kairos.ID
+	Contact      kairos.ID
+	Notification kairos.ID
+}
+
+// DB is a pool, a connection or a transaction.
+type DB interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+const columnsRead = `id, kind, version, subject, key, occurred_at, recorded_at, campaign, contact, notification, ticket, data, xid::text::bigint, position`
+
+// Read returns up to limit settled events after the cursor, in the log's
+// order. Settled: every transaction at or before theirs has ended. The cursor
+// to go on from is that of the last event, or, where a filter left nothing,
+// next.
+func Read(ctx context.Context, db DB, after kairos.Cursor, f Filter, limit int) (events []kairos.Event, err error) {
+	kinds := f.Kinds
+	if kinds == nil {
+		kinds = []string{}
+	}
+	rows, err := db.Query(ctx, `
+		SELECT `+columnsRead+` FROM events
+		WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+		  AND (xid, position) > ($1::text::xid8, $2)
+		  AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))
+		  AND ($4::uuid IS NULL OR campaign = $4) AND ($5::uuid IS NULL OR contact = $5) AND ($6::uuid IS NULL OR notification = $6)
+		ORDER BY xid, position LIMIT $7`,
+		fmt.Sprint(after.XID), after.Position, kinds, f.Campaign, f.Contact, f.Notification, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	events, err = pgx.CollectRows(rows, scan)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	return events, nil
+}
+
+func scan(r pgx.CollectableRow) (e kairos.Event, err error) {
+	var xid int64
+	var data []byte
+	err = r.Scan(&e.ID, &e.Kind, &e.Version, &e.Subject, &e.Key, &e.OccurredAt, &e.RecordedAt,
+		&e.Campaign, &e.Contact, &e.Notification, &e.Ticket, &data, &xid, &e.Cursor.Position)
+	e.Cursor.XID = uint64(xid)
+	if data != nil {
+		e.Data = data
+	}
+	return e, err
+}
+
+// Head returns the cursor behind the newest settled event.
+func Head(ctx context.Context, db DB) (c kairos.Cursor, err error) {
+	var xid int64
+	err = db.QueryRow(ctx, `
+		SELECT xid::text::bigint, position FROM events WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+		ORDER BY xid DESC, position DESC LIMIT 1`).Scan(&xid, &c.Position)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return kairos.Cursor{}, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("read head of the log: %w", err)
+	}
+	c.XID = uint64(xid)
+	return c, nil
+}
+
+// Tail hands the next events after a named reader's own cursor to fn in a
+// transaction, and moves the cursor in the same transaction: what fn writes
+// with tx and the place in the log commit together, so each event counts once.
+// Two processes with one reader name take turns. It returns how many events
+// were read; fewer than limit means that the reader is at the end.
+func Tail(ctx context.Context, pool interface {
+	Begin(context.Context) (pgx.Tx, error)
+}, reader string, f Filter, limit int, fn func(ctx context.Context, tx pgx.Tx, events []kairos.Event) error) (n int, err error) {
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("tail %s: %w", reader, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := tx.Exec(ctx, `
+		INSERT INTO event_cursors (reader, xid, position) VALUES ($1, '0', 0) ON CONFLICT DO NOTHING`, reader); err != nil {
+		return 0, fmt.Errorf("tail %s: %w", reader, err)
+	}
+	var at kairos.Cursor
+	var xid int64
+	err = tx.QueryRow(ctx, `SELECT xid::text::bigint, position FROM event_cursors WHERE reader = $1 FOR UPDATE`, reader).
+		Scan(&xid, &at.Position)
+	if err != nil {
+		return 0, fmt.Errorf("tail %s: %w", reader, err)
+	}
+	at.XID = uint64(xid)
+	events, err := Read(ctx, tx, at, f, limit)
+	if err != nil || len(events) == 0 {
+		return 0, err
+	}
+	if err := fn(ctx, tx, events); err != nil {
+		return 0, fmt.Errorf("tail %s: %w", reader, err)
+	}
+	last := events[len(events)-1].Cursor
+	if _, err := tx.Exec(ctx, `
+		UPDATE event_cursors SET xid = $2::text::xid8, position = $3, updated_at = clock_timestamp() WHERE reader = $1`,
+		reader, fmt.Sprint(last.XID), last.Position); err != nil {
+		return 0, fmt.Errorf("tail %s: %w", reader, err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return 0, fmt.Errorf("tail %s: %w", reader, err)
+	}
+	return len(events), nil
+}
+
+// Reset puts a reader back to the start of the log, in the transaction that
+// clears what it had built: a rebuild by replay.
+func Reset(ctx context.Context, tx pgx.Tx, reader string) error {
+	_, err := tx.Exec(ctx, `UPDATE event_cursors SET xid = '0', position = 0 WHERE reader = $1`, reader)
+	if err != nil {
+		return fmt.Errorf("reset reader %s: %w", reader, err)
+	}
+	return nil
+}
