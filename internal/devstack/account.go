@@ -119,10 +119,14 @@ func (a *account) enters(info fs.FileInfo) bool {
 	return info.Mode()&0o001 != 0
 }
 
-// tempDir makes a fresh private directory that the account can traverse.
-func (a *account) tempDir() (string, error) {
+// tempDir makes a fresh private directory that the account can traverse, in
+// the first of the places that lets it.
+func (a *account) tempDir(places ...string) (string, error) {
 	var last error
-	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+	for _, base := range append(places, os.TempDir(), "/tmp", "/var/tmp") {
+		if base == "" {
+			continue
+		}
 		if last = a.reach(base); last != nil {
 			continue
 		}

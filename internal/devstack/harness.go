@@ -128,7 +128,7 @@ func (h *harness) home() (err error) {
 	if h.as, err = serverAccount(); err != nil {
 		return err
 	}
-	if h.dir, err = h.as.tempDir(); err != nil {
+	if h.dir, err = h.as.tempDir(memoryDir()); err != nil {
 		return err
 	}
 	h.hearse, err = hireUndertaker(h.dir)
@@ -159,7 +159,11 @@ func testPostgres(as *account, dir string, opts PostgresOptions) (*Postgres, err
 // database `kairos`, to stop, kill and start again mid-flight.
 func NewPostgres(t testing.TB, opts PostgresOptions) *Postgres {
 	t.Helper()
-	dir, as, hearse := testHome(t)
+	place := memoryDir()
+	if opts.Fsync { // in memory there would be nothing to wait for
+		place = ""
+	}
+	dir, as, hearse := testHome(t, place)
 	p, err := testPostgres(as, filepath.Join(dir, "pg"), opts)
 	if err == nil {
 		t.Cleanup(func() { check(t, p.Stop(true), hearse.bury()) })
@@ -185,7 +189,7 @@ func NewRedisServer(t testing.TB) *Redis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, as, hearse := testHome(t)
+	dir, as, hearse := testHome(t, "")
 	r, err := newRedis(bin, as, RedisOptions{Dir: dir})
 	if err == nil {
 		t.Cleanup(func() { check(t, r.Stop(true), hearse.bury()) })
@@ -197,13 +201,13 @@ func NewRedisServer(t testing.TB) *Redis {
 	return r
 }
 
-func testHome(t testing.TB) (string, *account, *undertaker) {
+func testHome(t testing.TB, place string) (string, *account, *undertaker) {
 	t.Helper()
 	as, err := serverAccount()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := as.tempDir()
+	dir, err := as.tempDir(place)
 	if err != nil {
 		t.Fatal(err)
 	}
