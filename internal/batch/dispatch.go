@@ -98,3 +98,20 @@ func Open(ctx context.Context, db DB, campaign kairos.ID) (n int64, err error) {
 	}
 	return n, nil
 }
+
+// Unqueue takes back batches whose doorbell could not be rung: planned again
+// under a new epoch.
+func Unqueue(ctx context.Context, db DB, refs []kairos.Ref) error {
+	ids, epochs := make([]kairos.ID, len(refs)), make([]int32, len(refs))
+	for i, r := range refs {
+		ids[i], epochs[i] = r.Batch, r.Epoch
+	}
+	_, err := db.Exec(ctx, `
+		UPDATE batches b SET state = 'planned', epoch = b.epoch + 1
+		FROM unnest($1::uuid[], $2::int[]) AS r(id, epoch)
+		WHERE b.id = r.id AND b.epoch = r.epoch AND b.state = 'queued'`, ids, epochs)
+	if err != nil {
+		return fmt.Errorf("unqueue batches: %w", err)
+	}
+	return nil
+}

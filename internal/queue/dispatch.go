@@ -1,0 +1,85 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"kairos"
+	"kairos/internal/batch"
+)
+
+// dispatch rings for due batches: at once for kinds that were nudged, and for
+// all kinds each second.
+func (q *Queue) dispatch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		due := map[string]bool{}
+		select {
+		case <-ctx.Done():
+			return
+		case k := <-q.nudges:
+			due[k] = true
+		case <-tick.C:
+			for _, k := range kinds {
+				due[k] = true
+			}
+		}
+		for len(q.nudges) > 0 { // what came meanwhile goes along
+			due[<-q.nudges] = true
+		}
+		for _, k := range kinds {
+			if !due[k] {
+				continue
+			}
+			if _, err := q.Ring(ctx, k); err != nil && ctx.Err() == nil {
+				q.log.Warn("ring due batches", "kind", k, "err", err)
+			}
+		}
+	}
+}
+
+// Ring queues the due batches of one kind and returns how many it rang for.
+func (q *Queue) Ring(ctx context.Context, kind string) (int, error) {
+	window := q.opts.Window[kind]
+	if window <= 0 {
+		window = 64
+	}
+	refs, err := batch.Due(ctx, q.pool, kind, q.clock.Now(), window)
+	if err != nil {
+		return 0, err
+	}
+	for i, ref := range refs {
+		if err := q.enqueue(ctx, kind, ref); err != nil {
+			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			return i, errors.Join(err, batch.Unqueue(back, q.pool, refs[i:]))
+		}
+	}
+	return len(refs), nil
+}
+
+func (q *Queue) enqueue(ctx context.Context, kind string, ref kairos.Ref) error {
+	payload, err := json.Marshal(ref)
+	if err != nil {
+		return err
+	}
+	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(kind, payload),
+		asynq.Queue(queueOf(kind)),
+		asynq.TaskID(fmt.Sprintf("%s:%s:%d", kind, ref.Batch, ref.Epoch)),
+		asynq.MaxRetry(3), // 0 would archive, that is lose, the task of a killed worker
+		asynq.Timeout(time.Hour),
+	)
+	if errors.Is(err, asynq.ErrTaskIDConflict) {
+		return nil // rung already
+	}
+	if err != nil {
+		return fmt.Errorf("ring for batch %s: %w", ref.Batch, err)
+	}
+	return nil
+}

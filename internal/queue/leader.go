@@ -1,0 +1,145 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"kairos/internal/batch"
+)
+
+// leaderLock is the advisory lock of the leader: "kairos" in ASCII.
+const leaderLock = 0x6b6169726f73
+
+// lead runs the periodic work while this process holds the leader's lock. The
+// lock belongs to a session of its own that Postgres ends when it hears
+// nothing for ten seconds: a stopped process does not lead on.
+func (q *Queue) lead(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := q.term(ctx); err != nil && ctx.Err() == nil {
+			q.log.Debug("leadership ended", "err", err)
+		}
+		pause(ctx, time.Second)
+	}
+}
+
+// term waits for the lock, leads until it is lost, and returns.
+func (q *Queue) term(ctx context.Context) error {
+	cfg := q.pool.Config().ConnConfig.Copy()
+	cfg.RuntimeParams["application_name"] = "kairos leader"
+	cfg.RuntimeParams["idle_session_timeout"] = "10000"
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("connect as leader: %w", err)
+	}
+	defer func() {
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = conn.Close(c)
+	}()
+	for {
+		var mine bool
+		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(leaderLock)).Scan(&mine); err != nil {
+			return fmt.Errorf("ask for the lead: %w", err)
+		}
+		if mine {
+			break
+		}
+		if pause(ctx, time.Second); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	led, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	for _, p := range q.every {
+		wg.Go(func() { q.repeat(led, p) })
+	}
+	wg.Go(func() { q.repeat(led, periodic{"watch redis", time.Second, (&watch{q: q}).look}) })
+	for {
+		if pause(ctx, 2*time.Second); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		try, cancel := context.WithTimeout(ctx, 4*time.Second)
+		_, err := conn.Exec(try, `SELECT 1`)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("keep the lead: %w", err)
+		}
+	}
+}
+
+func (q *Queue) repeat(ctx context.Context, p periodic) {
+	tick := time.NewTicker(p.period)
+	defer tick.Stop()
+	failing := false
+	for {
+		err := p.do(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			q.log.Warn("periodic work", "name", p.name, "err", err)
+		} else if failing {
+			q.log.Info("periodic work is well again", "name", p.name)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// watch keeps a growing number in Redis. When it is gone, or not the one that
+// was written last, Redis has been flushed or put back to an older state: the
+// doorbells in it are lost, so every queued batch is planned again at once.
+type watch struct {
+	q    *Queue
+	last int64
+}
+
+const beatKey = "kairos:beat"
+
+func (w *watch) look(ctx context.Context) error {
+	got, err := w.q.redis.Get(ctx, beatKey).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read the beat: %w", err)
+	}
+	seen, _ := strconv.ParseInt(got, 10, 64)
+	if seen == 0 || w.last != 0 && seen != w.last {
+		n, err := batch.Requeue(ctx, w.q.pool, 0)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			w.q.log.Warn("redis lost its doorbells; ringing again", "batches", n)
+			for _, k := range kinds {
+				w.q.Nudge(k)
+			}
+		}
+	}
+	w.last = max(time.Now().UnixMilli(), seen+1)
+	if err := w.q.redis.Set(ctx, beatKey, w.last, 0).Err(); err != nil {
+		return fmt.Errorf("write the beat: %w", err)
+	}
+	return nil
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

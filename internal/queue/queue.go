@@ -1,0 +1,188 @@
+// Package queue is the doorbell: it wakes workers when a batch in Postgres is
+// due. It is the only importer of asynq.
+//
+// Takes: handlers of the stages (Handle), periodic work (Every), a Redis URL.
+// Gives: each due batch's reference to one handler somewhere, soon; the
+// periodic work to one process, the leader.
+// Owns: the keys in Redis, none of which holds a truth.
+// Promises: a lost, doubled or reordered doorbell does no harm: the claim in
+// Postgres decides. Redis may be flushed, restored from an old dump or down;
+// work goes on when it is back.
+// Fails: Open fails when Redis would evict keys; Run returns when its context
+// ends and everything in flight has.
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"kairos"
+)
+
+// Options of a queue. The zero value is usable.
+type Options struct {
+	// Concurrency is how many batches of a stage this process works on at
+	// once, by stage name. Default 2; delivery 4; analysis 1.
+	Concurrency map[string]int
+	// Window is how many batches of a kind may be queued or running at once in
+	// the whole installation. Default 64.
+	Window map[string]int
+	// Grace is how long a handler may go on after the context ended. Default 40 s.
+	Grace time.Duration
+	// Observe is told about each handled task; nil: nobody.
+	Observe func(kind string, took time.Duration, err error)
+	Logger  *slog.Logger
+}
+
+// Queue connects handlers and periodic work with Redis and Postgres.
+type Queue struct {
+	pool     *pgxpool.Pool
+	clock    kairos.Clock
+	redis    redis.UniversalClient
+	client   *asynq.Client
+	opts     Options
+	handlers map[string]handler // by kind
+	every    []periodic
+	nudges   chan string // kinds that may have become due
+	log      *slog.Logger
+}
+
+type handler func(ctx context.Context, payload []byte) ([]kairos.Task, error)
+
+type periodic struct {
+	name   string
+	period time.Duration
+	do     func(context.Context) error
+}
+
+// kinds lists every kind a process may have to ring for, whatever its roles.
+var kinds = [...]string{
+	kairos.KindImport, kairos.KindExpand, kairos.KindPlan, kairos.KindSend, kairos.KindUrgent, kairos.KindFold,
+}
+
+// Open connects to Redis (redis://, rediss://, redis-sentinel://,
+// redis-cluster://). An unreachable Redis is not an error: ringing begins when
+// it answers.
+func Open(ctx context.Context, redisURL string, pool *pgxpool.Pool, clock kairos.Clock, opts Options) (*Queue, error) {
+	client, err := connect(redisURL)
+	if err != nil {
+		return nil, fmt.Errorf("open queue: %w", err)
+	}
+	if err := refuseEviction(ctx, client); err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.Grace <= 0 {
+		opts.Grace = 40 * time.Second
+	}
+	return &Queue{
+		pool: pool, clock: clock, redis: client, client: asynq.NewClientFromRedisClient(client),
+		opts: opts, handlers: map[string]handler{}, nudges: make(chan string, 64), log: opts.Logger,
+	}, nil
+}
+
+// Close ends the connections to Redis.
+func (q *Queue) Close() error { return q.redis.Close() }
+
+// Handle gives tasks of T's kind to work. T's zero value tells the kind.
+func Handle[T kairos.Task](q *Queue, work func(context.Context, T) ([]kairos.Task, error)) {
+	var zero T
+	kind := zero.Kind()
+	if _, twice := q.handlers[kind]; twice {
+		panic("queue: two handlers for " + kind)
+	}
+	if stageOf(kind) == "" {
+		panic("queue: kind " + kind + " has no stage")
+	}
+	q.handlers[kind] = func(ctx context.Context, payload []byte) ([]kairos.Task, error) {
+		var task T
+		if err := json.Unmarshal(payload, &task); err != nil {
+			return nil, fmt.Errorf("read task: %w: %w", kairos.ErrPermanent, err)
+		}
+		return work(ctx, task)
+	}
+}
+
+// Every runs do once a period in the leader, of all processes the one that
+// holds the lock in Postgres. Errors are logged; the next period tries again.
+func Every(q *Queue, period time.Duration, name string, do func(context.Context) error) {
+	q.every = append(q.every, periodic{name, period, do})
+}
+
+// Handles reports whether this process has a handler for the kind.
+func (q *Queue) Handles(kind string) bool { return q.handlers[kind] != nil }
+
+// Nudge tells that batches of a kind may have become due, to spare them the
+// wait for the next tick. It never blocks.
+func (q *Queue) Nudge(kind string) {
+	select {
+	case q.nudges <- kind:
+	default: // the dispatcher is behind; its tick will see them
+	}
+}
+
+func stageOf(kind string) string {
+	stage, _, ok := strings.Cut(kind, ".")
+	if !ok {
+		return ""
+	}
+	return stage
+}
+
+// queueOf names the asynq queue: the stage's, or for transactional messages
+// one of their own that goes first.
+func queueOf(kind string) string {
+	if kind == kairos.KindUrgent {
+		return "delivery_first"
+	}
+	return stageOf(kind)
+}
+
+func connect(url string) (redis.UniversalClient, error) {
+	if rest, ok := strings.CutPrefix(url, "redis-cluster://"); ok {
+		opts, err := redis.ParseClusterURL("redis://" + rest)
+		if err != nil {
+			return nil, fmt.Errorf("parse redis url: %w", withoutURL(err))
+		}
+		return redis.NewClusterClient(opts), nil
+	}
+	opt, err := asynq.ParseRedisURI(url)
+	if err != nil {
+		return nil, fmt.Errorf("parse redis url: %w", withoutURL(err))
+	}
+	return opt.MakeRedisClient().(redis.UniversalClient), nil
+}
+
+// withoutURL drops what net/url quotes, which may hold a password.
+func withoutURL(err error) error {
+	if i := strings.LastIndex(err.Error(), "\": "); i >= 0 {
+		return errors.New(err.Error()[i+3:])
+	}
+	return errors.New("it is not a redis://, redis-sentinel:// or redis-cluster:// URL")
+}
+
+// refuseEviction: a Redis that evicts under pressure loses doorbells all the
+// time, and asynq's own bookkeeping with them.
+func refuseEviction(ctx context.Context, client redis.UniversalClient) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	got, err := client.ConfigGet(ctx, "maxmemory-policy").Result()
+	if err != nil {
+		return nil // unreachable, or CONFIG is forbidden (managed Redis): nothing can be said
+	}
+	if p := got["maxmemory-policy"]; p != "" && p != "noeviction" {
+		return fmt.Errorf("open queue: Redis evicts keys (maxmemory-policy %s): run `redis-cli CONFIG SET maxmemory-policy noeviction` and put it into redis.conf", p)
+	}
+	return nil
+}
