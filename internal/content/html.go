@@ -1,0 +1,202 @@
+package content
+
+import (
+	stdhtml "html"
+	"strings"
+
+	xhtml "golang.org/x/net/html"
+)
+
+const footer = `<p style="font-size:12px;color:#666666;text-align:center"><a href="%s" style="color:#666666">Unsubscribe</a></p>`
+
+// rewriteHTML gives each a and area element a tracked destination, adds the
+// unsubscribe footer where there is none and the open pixel, and writes the text
+// part that follows from the HTML. All three are in placeholder form.
+func (s *set) rewriteHTML(doc string) (rewritten, derived string, err error) {
+	var (
+		out   strings.Builder
+		txt   = textWriter{set: s}
+		z     = xhtml.NewTokenizer(strings.NewReader(doc))
+		at    int    // byte of doc
+		raw   string // the element whose text is not HTML: style, script
+		depth int    // of Liquid blocks
+		tail  = s.tail(doc)
+	)
+	for {
+		tt := z.Next()
+		if tt == xhtml.ErrorToken {
+			break
+		}
+		piece := string(z.Raw()) // a copy: reading names and text changes it
+		begin := at
+		at += len(piece)
+		depth += s.depth(piece)
+		switch tt {
+		case xhtml.TextToken:
+			if raw != "" {
+				if piece, err = s.rawText(raw, piece); err != nil {
+					return "", "", err
+				}
+			}
+			txt.text(piece, raw != "")
+		case xhtml.StartTagToken, xhtml.SelfClosingTagToken:
+			nameBytes, _ := z.TagName()
+			name := string(nameBytes)
+			hrefs := []string(nil)
+			if piece, hrefs, err = s.startTag(name, piece, s.line(doc, begin)); err != nil {
+				return "", "", err
+			}
+			txt.start(name, piece, hrefs)
+			raw = ""
+			if tt == xhtml.StartTagToken && (name == "style" || name == "script") {
+				raw = name
+			}
+		case xhtml.EndTagToken:
+			nameBytes, _ := z.TagName()
+			name := string(nameBytes)
+			raw = ""
+			if name == "body" && depth == 0 && tail != "" {
+				out.WriteString(tail)
+				txt.tail(tail)
+				tail = ""
+			}
+			txt.end(name)
+		case xhtml.CommentToken, xhtml.DoctypeToken:
+			txt.text(piece, true)
+		}
+		out.WriteString(piece)
+	}
+	if at != len(doc) {
+		return "", "", inHTML.bad(s.line(doc, at), "ends inside a tag")
+	}
+	if tail != "" {
+		out.WriteString(tail)
+		txt.tail(tail)
+	}
+	return out.String(), txt.derive(), nil
+}
+
+// tail is what every HTML part ends with: the footer where needed, the pixel.
+func (s *set) tail(doc string) string {
+	t := `<img src="` + placeholder(aPixel, 0) + `" width="1" height="1" alt="" style="display:block;border:0">`
+	if !s.unsubscribes(doc) {
+		t = strings.Replace(footer, "%s", s.object("unsubscribe_url"), 1) + t
+	}
+	return t
+}
+
+// depth returns how many more blocks begin than end in a stretch of a document.
+func (s *set) depth(doc string) (n int) {
+	if !strings.Contains(doc, open) {
+		return 0
+	}
+	for _, p := range pieces(doc) {
+		if p.letter == aTag && s.tokens[p.n].begins {
+			n++
+		} else if p.letter == aTag && s.tokens[p.n].ends {
+			n--
+		}
+	}
+	return n
+}
+
+// rawText refuses values in scripts and fits those in styles.
+func (s *set) rawText(element, doc string) (string, error) {
+	var b strings.Builder
+	for _, p := range pieces(doc) {
+		if p.letter == aObject {
+			if element == "script" {
+				return "", inHTML.bad(s.tokens[p.n].line, "has a value inside a script")
+			}
+			p.text = placeholder(aStyle, p.n)
+		}
+		b.WriteString(p.text)
+	}
+	return b.String(), nil
+}
+
+// startTag checks a start tag and rewrites its href. It returns the hrefs as
+// they stand now.
+func (s *set) startTag(name, raw string, line int) (string, []string, error) {
+	if strings.Contains(name, open) {
+		return "", nil, inHTML.bad(line, "has Liquid in the name of a tag")
+	}
+	var out strings.Builder
+	var hrefs []string
+	done := 0
+	for _, a := range attributes(raw) {
+		if err := s.checkAttribute(name, a, line); err != nil {
+			return "", nil, err
+		}
+		if a.name != "href" || name != "a" && name != "area" || !a.hasValue {
+			continue
+		}
+		value := decodeHref(a.value)
+		class, err := s.classify(value)
+		if err == nil && class == tracked {
+			var n int
+			if n, err = s.add(value, false); err == nil {
+				err = s.nests(value)
+			}
+			value = placeholder(aLink, n)
+		} else {
+			value = a.value
+		}
+		if err != nil {
+			return "", nil, inHTML.bad(line, "%s", err.Error())
+		}
+		hrefs = append(hrefs, value)
+		out.WriteString(raw[done:a.from])
+		if a.quote == 0 {
+			value = `"` + value + `"`
+		}
+		out.WriteString(value)
+		done = a.to
+	}
+	out.WriteString(raw[done:])
+	return out.String(), hrefs, nil
+}
+
+// nests checks that the blocks in a destination begin and end in it.
+func (s *set) nests(doc string) error {
+	var tokens []token
+	for _, p := range pieces(doc) {
+		if p.letter == aTag {
+			tokens = append(tokens, s.tokens[p.n])
+		}
+	}
+	if _, err := check(inHTML, tokens); err != nil {
+		return errSplitBlock
+	}
+	return nil
+}
+
+// checkAttribute refuses values where escaping can't keep them in place.
+func (s *set) checkAttribute(element string, a attribute, line int) error {
+	for _, p := range pieces(a.raw) {
+		if p.letter == aObject {
+			return inHTML.bad(line, "has a value in place of an attribute")
+		}
+	}
+	values := false
+	for _, p := range pieces(a.value) {
+		values = values || p.letter == aObject
+	}
+	href := a.name == "href" && (element == "a" || element == "area")
+	switch {
+	case values && (strings.HasPrefix(a.name, "on") || a.name == "srcdoc"):
+		return inHTML.bad(line, "has a value in the attribute %s, which is code", a.name)
+	case values && a.quote == 0 && !href:
+		return inHTML.bad(line, "has a value in an attribute without quotes")
+	}
+	switch a.name {
+	case "href", "src", "action", "formaction", "background", "poster", "data", "xlink:href":
+		v := strings.ToLower(strings.TrimSpace(decodeHref(stdhtml.UnescapeString(a.value))))
+		scheme := schemePattern.FindString(v)
+		switch {
+		case scheme == "javascript:", scheme == "vbscript:", scheme == "file:", scheme == "data:" && a.name != "src" && a.name != "background":
+			return inHTML.bad(line, "has a link to %s in the attribute %s", scheme, a.name)
+		}
+	}
+	return nil
+}
