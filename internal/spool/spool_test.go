@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -371,6 +372,37 @@ func TestContextEndsTheWait(t *testing.T) {
 	close(release)
 	eventually(t, "the record is written all the same", func() bool { return s.Stats().Appended == 1 })
 	requireExactly(t, drain(t, s), 0, 1)
+}
+
+// Neither the first record of a segment nor a later one is acknowledged while
+// a sync, or the sync of the directory, has not returned.
+func TestAcknowledgedOnlyAfterSync(t *testing.T) {
+	for _, op := range []Op{OpSync, OpSyncDir} {
+		for _, before := range []int{0, 3} {
+			if op == OpSyncDir && before > 0 {
+				continue // the name of a segment needs that once
+			}
+			var armed atomic.Bool
+			reached, release := make(chan struct{}), make(chan struct{})
+			s := open(t, Options{MaxAge: time.Hour, Fault: func(at Op, _ string) error {
+				if at == op && armed.CompareAndSwap(true, false) {
+					close(reached)
+					<-release
+				}
+				return nil
+			}})
+			add(t, s, 0, before)
+			armed.Store(true)
+			acked := make(chan error, 1)
+			go func() { acked <- s.Append(context.Background(), nth(before), payloadOf(nth(before))) }()
+			<-reached
+			require.Empty(t, acked)
+			require.EqualValues(t, before, s.Stats().Appended)
+			close(release)
+			require.NoError(t, <-acked)
+			requireExactly(t, drain(t, s), 0, before+1)
+		}
+	}
 }
 
 func TestPermissions(t *testing.T) {
