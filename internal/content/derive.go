@@ -106,15 +106,18 @@ var (
 func (w *textWriter) derive() string {
 	t := html2text.HTML2TextWithOptions(w.b.String(), html2text.WithUnixLineBreaks(), html2text.WithListSupport())
 	var b strings.Builder
+	afterTags := false
 	for l := range strings.Lines(invisible.Replace(t)) {
-		if strings.HasPrefix(l, " - ") {
-			b.WriteString(" ")
-		}
 		trimmed := strings.Join(strings.Fields(l), " ")
-		b.WriteString(trimmed)
-		if !onlyTags(trimmed) {
-			b.WriteString("\n")
+		if afterTags && trimmed == "" {
+			afterTags = false // the line of the tag is blank already
+			continue
 		}
+		afterTags = onlyTags(trimmed)
+		if strings.HasPrefix(l, " - ") {
+			trimmed = " " + trimmed
+		}
+		b.WriteString(trimmed + "\n")
 	}
 	t = blankLines.ReplaceAllString(b.String(), "\n\n")
 	return strings.Trim(t, "\n") + "\n"

@@ -49,6 +49,11 @@ type token struct {
 	ends   bool // a block
 }
 
+var (
+	endComment = regexp.MustCompile(`\{%-?\s*endcomment\s*-?%\}`)
+	endRaw     = regexp.MustCompile(`\{%-?\s*endraw\s*-?%\}`)
+)
+
 var tagPattern = regexp.MustCompile(`^(\w+)(?:\s+(.*))?$`)
 
 // scan cuts src into tokens. Comments vanish, raw becomes a literal, and the
@@ -58,9 +63,7 @@ func scan(f field, src string) ([]token, error) {
 	var (
 		tokens  []token
 		line    = 1
-		eatLeft bool   // the token before ended with a dash
-		until   string // the tag that ends a comment or raw
-		opened  int    // the line of that comment or raw
+		eatLeft bool // the token before ended with a dash
 		count   int
 	)
 	add := func(t string) {
@@ -80,14 +83,10 @@ func scan(f field, src string) ([]token, error) {
 	for src != "" {
 		at := indexOpen(src)
 		if at < 0 {
-			if until != "endcomment" {
-				add(src)
-			}
+			add(src)
 			break
 		}
-		if until != "endcomment" {
-			add(src[:at])
-		}
+		add(src[:at])
 		line += strings.Count(src[:at], "\n")
 		src = src[at:]
 		closing := "}}"
@@ -96,9 +95,6 @@ func scan(f field, src string) ([]token, error) {
 		}
 		end := strings.Index(src[2:], closing)
 		if end < 0 {
-			if until != "" {
-				return nil, f.bad(opened, "has a block without %s", until)
-			}
 			return nil, f.bad(line, "has %s without %s", src[:2], closing)
 		}
 		whole, inner := src[:end+4], src[2:end+2]
@@ -117,14 +113,6 @@ func scan(f field, src string) ([]token, error) {
 		at = line
 		line += strings.Count(whole, "\n")
 
-		if until != "" {
-			if closing == "%}" && inner == until {
-				until, eatLeft = "", right
-			} else if until == "endraw" {
-				add(whole)
-			}
-			continue
-		}
 		if left {
 			if n := len(tokens); n > 0 && tokens[n-1].kind == literal {
 				tokens[n-1].source = strings.TrimRightFunc(tokens[n-1].source, unicode.IsSpace)
@@ -150,13 +138,22 @@ func scan(f field, src string) ([]token, error) {
 		}
 		switch m[1] {
 		case "comment", "raw":
-			until, opened = "end"+m[1], at
+			end := endComment.FindStringIndex(src)
+			if m[1] == "raw" {
+				end = endRaw.FindStringIndex(src)
+			}
+			if end == nil {
+				return nil, f.bad(at, "has a %s without end%s", m[1], m[1])
+			}
+			if m[1] == "raw" {
+				add(src[:end[0]])
+			}
+			line += strings.Count(src[:end[1]], "\n")
+			eatLeft = src[end[1]-3] == '-'
+			src = src[end[1]:]
 		default:
 			tokens = append(tokens, token{kind: tag, source: whole, name: m[1], args: m[2], line: at, field: f})
 		}
-	}
-	if until != "" {
-		return nil, f.bad(opened, "has a block without %s", until)
 	}
 	return tokens, nil
 }
