@@ -68,7 +68,8 @@ const (
 	ReasonNoAddress    Reason = "no_address"      // the contact has none for the channel
 	ReasonSuppressed   Reason = "suppressed"      // bounced, complained or suppressed by hand
 	ReasonUnsubscribed Reason = "unsubscribed"    // from marketing by this channel
-	ReasonNoConsent    Reason = "no_consent"      // the person's preferences refuse the channel or topic
+	ReasonNoConsent    Reason = "no_consent"      // the person's preferences refuse the channel
+	ReasonTopicRefused Reason = "topic_refused"   // the person's preferences refuse the topic
 	ReasonErased       Reason = "erased"          // personal data was removed
 	ReasonQuietHours   Reason = "quiet_hours"     // they cover the whole window
 	ReasonMissed       Reason = "missed_window"   // its moment passed by more than the window

@@ -26,6 +26,7 @@ CREATE TABLE batches (
 ) WITH (fillfactor = 70);
 CREATE INDEX batches_planned ON batches (kind, slot, id) WHERE state = 'planned';
 CREATE INDEX batches_live ON batches (kind, state) WHERE state IN ('queued', 'running');
+CREATE INDEX batches_cancelled ON batches (id) WHERE state = 'cancelled' AND lo IS NOT NULL;
 CREATE INDEX batches_open_by_campaign ON batches (campaign) WHERE state IN ('planned', 'queued', 'running');
 
 -- One row for each person a campaign concerns, also the skipped and the held out.

@@ -194,6 +194,30 @@ func CancelCampaign(ctx context.Context, tx pgx.Tx, campaign kairos.ID) error {
 	return nil
 }
 
+// TakeCancelled hands up to limit cancelled batches of notifications to the
+// caller's transaction, which marks their notifications, and closes them.
+// Batches that were planned for a cancelled campaign after its cancellation (a
+// retry of what was in flight) are cancelled first.
+func TakeCancelled(ctx context.Context, tx pgx.Tx, limit int) ([]Batch, error) {
+	_, err := tx.Exec(ctx, `
+		UPDATE batches b SET state = 'cancelled', epoch = epoch + 1, finished_at = clock_timestamp()
+		FROM campaigns c WHERE c.id = b.campaign AND c.state = 'cancelled' AND b.state IN ('planned', 'queued')`)
+	if err != nil {
+		return nil, fmt.Errorf("cancel late batches: %w", err)
+	}
+	rows, err := tx.Query(ctx, `
+		UPDATE batches SET state = 'done', error = 'cancelled' WHERE id IN (
+			SELECT id FROM batches WHERE state = 'cancelled' AND lo IS NOT NULL LIMIT $1 FOR UPDATE SKIP LOCKED)
+		RETURNING id, campaign, lo, hi`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("take cancelled batches: %w", err)
+	}
+	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (b Batch, err error) {
+		err = r.Scan(&b.ID, &b.Campaign, &b.Lo, &b.Hi)
+		return b, err
+	})
+}
+
 func fenced(tag pgconn.CommandTag, err error, what string, ref kairos.Ref) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", what, ref.Batch, err)

@@ -1,0 +1,100 @@
+// Package orchestration is the second stage: it decides for each person
+// whether, by which channel and at which moment a message goes out, and says
+// why.
+//
+// Takes: pages of a campaign's audience, transactional messages, the contacts'
+// consent and preferences, suppressions.
+// Gives: notifications, each with a state or a slot, an arm, a propensity and
+// a named reason; batches of those to be sent, due at their slot.
+// Owns: the rows of notifications (their outcome columns are delivery's).
+// Promises: a decision is a pure function of what was stored and the clock, so
+// the same page planned twice gives the same people the same arms; the same
+// task twice gives the same rows.
+// Fails: a page that can't be planned stays planned and is tried again.
+package orchestration
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"kairos"
+)
+
+// Options of the stage. The zero value is usable.
+type Options struct {
+	// DefaultZone is used for contacts without a time zone or with an unknown
+	// one. Default UTC.
+	DefaultZone *time.Location
+	// BatchSize is how many notifications a delivery batch holds at most.
+	// Default 1,000.
+	BatchSize int
+	// Owner names this process in leases. Default "orchestration".
+	Owner string
+}
+
+// Orchestration plans.
+type Orchestration struct {
+	pool  *pgxpool.Pool
+	clock kairos.Clock
+	opts  Options
+	zones zones
+}
+
+// New returns the stage on a pool.
+func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Orchestration {
+	if opts.DefaultZone == nil {
+		opts.DefaultZone = time.UTC
+	}
+	if opts.BatchSize <= 0 {
+		opts.BatchSize = 1000
+	}
+	if opts.Owner == "" {
+		opts.Owner = "orchestration"
+	}
+	return &Orchestration{pool: pool, clock: clock, opts: opts, zones: zones{fallback: opts.DefaultZone}}
+}
+
+// PlanTask asks for one page of an audience to be planned.
+type PlanTask struct{ kairos.Ref }
+
+// Kind implements kairos.Task.
+func (PlanTask) Kind() string { return kairos.KindPlan }
+
+// SendTask tells that delivery has something to send.
+type SendTask struct{ kairos.Ref }
+
+// Kind implements kairos.Task.
+func (SendTask) Kind() string { return kairos.KindSend }
+
+// UrgentTask tells that delivery has a transactional message to send.
+type UrgentTask struct{ kairos.Ref }
+
+// Kind implements kairos.Task.
+func (UrgentTask) Kind() string { return kairos.KindUrgent }
+
+// campaign is what planning needs to know of one.
+type campaign struct {
+	id     kairos.ID
+	spec   kairos.CampaignSpec
+	ticket kairos.ID
+	// start is the first moment of the schedule: its at, or the launch.
+	start time.Time
+}
+
+func (c *campaign) window() time.Duration {
+	if c.spec.Schedule.Window > 0 {
+		return time.Duration(c.spec.Schedule.Window)
+	}
+	return 24 * time.Hour
+}
+
+func (c *campaign) baseline() kairos.LocalTime {
+	if c.spec.Schedule.Baseline.IsZero() {
+		return kairos.ClockTime(10, 0)
+	}
+	return c.spec.Schedule.Baseline
+}
+
+func (c *campaign) String() string { return fmt.Sprintf("campaign %s", c.id) }
