@@ -86,4 +86,3 @@ func (o *Orchestration) Notify(ctx context.Context, in NotifyInput, ticket kairo
 	}
 	return id, created, nil
 }
-
