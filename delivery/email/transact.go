@@ -1,0 +1,245 @@
+package email
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kairos/delivery"
+)
+
+// errClosing: the server said 421 and ends the connection.
+var errClosing = errors.New("server closes the connection")
+
+const dot = ".\r\n"
+
+// send carries letters over the connection, one transaction after the other, and
+// returns how many have a result. After an error the connection is broken, and
+// of the letters without a result no final dot was written.
+func (c *conn) send(ctx context.Context, letters []letter) (done int, err error) {
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
+		defer func() { c.broken = c.broken || !stop() }()
+	}
+	defer func() { c.broken = c.broken || err != nil }()
+	announced := false // the commands of this letter are on their way
+	for i := range letters {
+		l := &letters[i]
+		if c.limit > 0 && l.size > c.limit {
+			*l.result = delivery.Result{Outcome: delivery.RejectedPerm, Code: "552", Detail: "message exceeds the server's limit"}
+			done++
+			continue
+		}
+		goOn, err := c.open(ctx, l, announced)
+		announced = false
+		if err != nil {
+			if errors.Is(err, errClosing) && l.result.Code != "" {
+				done++
+			}
+			return done, err
+		}
+		if !goOn {
+			done++
+			continue
+		}
+		out := l.body
+		if next := i + 1; c.pipeline && next < len(letters) && (c.limit == 0 || letters[next].size <= c.limit) {
+			// RFC 2920, 3.1: what follows the final dot may travel with it.
+			c.out = append(append(c.out[:0], l.body...), c.commands(&letters[next])...)
+			out, announced = c.out, true
+		}
+		if err := c.finish(ctx, l, out); err != nil {
+			if l.result.Detail != "" || l.result.Code != "" {
+				done++
+			}
+			return done, err
+		}
+		done++
+	}
+	return done, nil
+}
+
+// within sets the deadline of the next replies. It fails when ctx has ended: the
+// deadline that said so may just have been overwritten.
+func (c *conn) within(ctx context.Context, d time.Duration) error {
+	if err := c.raw.SetDeadline(time.Now().Add(d)); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// commands returns the group that begins a transaction.
+func (c *conn) commands(l *letter) []byte {
+	b := make([]byte, 0, 256)
+	if c.dirty {
+		b = append(b, "RSET\r\n"...)
+	}
+	b = append(append(append(b, "MAIL FROM:<"...), l.from...), '>')
+	if c.limit > 0 {
+		b = fmt.Appendf(b, " SIZE=%d", l.size)
+	}
+	b = append(b, "\r\nRCPT TO:<"...)
+	b = append(append(b, l.to...), ">\r\nDATA\r\n"...)
+	return b
+}
+
+// open begins a transaction. It returns true when the server waits for the
+// message; false when the letter has its result.
+func (c *conn) open(ctx context.Context, l *letter, announced bool) (bool, error) {
+	fresh := c.messages > 0 && !announced
+	c.messages++
+	if err := c.within(ctx, c.p.opts.CommandTimeout); err != nil {
+		return false, err
+	}
+	group := c.commands(l)
+	if announced {
+		group = nil
+	} else if c.pipeline {
+		if _, err := c.write(group); err != nil {
+			return false, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
+		}
+		group = nil
+	}
+	var refused *delivery.Result
+	mailTaken := false
+	steps := [...]phase{phaseReset, phaseMail, phaseRcpt, phaseData}
+	first := 1
+	if c.dirty && !announced {
+		first = 0
+	}
+	for _, step := range steps[first:] {
+		if group != nil {
+			end := lineEnd(group)
+			if _, err := c.write(group[:end]); err != nil {
+				return false, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
+			}
+			group = group[end:]
+		}
+		r, err := c.reply()
+		if err != nil {
+			return false, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
+		}
+		if r.code == 421 {
+			if fresh {
+				return false, errStale
+			}
+			*l.result = r.result(step, l)
+			return false, errClosing
+		}
+		fresh = false
+		switch {
+		case step == phaseReset:
+			c.dirty = false
+		case step == phaseData && r.code == 354:
+			if refused != nil {
+				// No recipient was taken, so nobody gets the empty message.
+				return false, c.abandon(l, refused)
+			}
+			return true, nil
+		case step != phaseData && r.code/100 == 2:
+			mailTaken = true
+		case refused == nil:
+			res := r.result(step, l)
+			refused = &res
+			if group != nil {
+				*l.result = res
+				c.dirty = mailTaken
+				return false, nil
+			}
+		}
+	}
+	*l.result = *refused
+	c.dirty = mailTaken
+	return false, nil
+}
+
+// abandon ends a transaction that wants a message but has no recipient.
+func (c *conn) abandon(l *letter, refused *delivery.Result) error {
+	*l.result = *refused
+	if _, err := c.write([]byte(dot)); err != nil {
+		return fmt.Errorf("end: %w", errors.Join(errClosing, err))
+	}
+	if _, err := c.reply(); err != nil {
+		return fmt.Errorf("end: %w", errors.Join(errClosing, err))
+	}
+	return nil
+}
+
+// finish writes the message with its final dot and reads the answer.
+func (c *conn) finish(ctx context.Context, l *letter, out []byte) error {
+	if err := c.within(ctx, c.p.opts.DataTimeout); err != nil {
+		return err // the message hasn't begun
+	}
+	n, err := c.write(out)
+	if err != nil && n < len(l.body) {
+		// Without its dot no server may deliver it. It may have said why it hung up.
+		if ctx.Err() == nil && c.raw.SetDeadline(time.Now().Add(200*time.Millisecond)) == nil {
+			if r, err := c.reply(); err == nil && r.code >= 400 {
+				*l.result = r.result(phaseDot, l)
+			}
+		}
+		return fmt.Errorf("send message: %w", err)
+	}
+	if err == nil {
+		var r reply
+		if r, err = c.reply(); err == nil {
+			*l.result = r.result(phaseDot, l)
+			if r.code == 421 {
+				return errClosing
+			}
+			return nil
+		}
+	}
+	*l.result = delivery.Result{Outcome: delivery.Unknown, Detail: "no answer to the message: " + describe(ctx, err)}
+	return fmt.Errorf("read answer: %w", err)
+}
+
+// stale turns an error before the first reply on a kept connection into
+// errStale.
+func (c *conn) stale(ctx context.Context, fresh bool, err error) error {
+	if fresh && ctx.Err() == nil && !isTimeout(err) {
+		return errStale
+	}
+	return err
+}
+
+func lineEnd(b []byte) int {
+	for i, c := range b {
+		if c == '\n' {
+			return i + 1
+		}
+	}
+	return len(b)
+}
+
+// stuffDots doubles dots at the beginning of lines (RFC 5321, 4.5.2) in
+// b[start:] and appends the final dot. Our own messages have no such line.
+func stuffDots(b []byte, start int) []byte {
+	extra := 0
+	at := true
+	for i := start; i < len(b); {
+		if at && b[i] == '.' {
+			extra++
+		}
+		at = false
+		j := lineEnd(b[i:])
+		if j > 0 && b[i+j-1] == '\n' {
+			at = true
+		}
+		i += j
+	}
+	if extra > 0 {
+		src := append([]byte(nil), b[start:]...)
+		b = b[:start]
+		at = true
+		for _, c := range src {
+			if at && c == '.' {
+				b = append(b, '.')
+			}
+			b = append(b, c)
+			at = c == '\n'
+		}
+	}
+	return append(b, dot...)
+}
