@@ -54,7 +54,8 @@ const (
 
 	maxSteps = 200_000  // filters applied and loop rounds of one message
 	maxBytes = 16 << 20 // bytes that the values of one message may take in all
-	maxItems = 10_000   // items of a list inside a filter
+	maxItems = 2_000    // items of a list inside a filter
+	maxTerms = 64       // comparisons and commas of one expression
 )
 
 // Source is a template as its author wrote it: Liquid in each field.

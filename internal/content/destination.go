@@ -66,8 +66,15 @@ const (
 // whether it becomes a tracked link; the error is a clause.
 func (s *set) classify(doc string) (class, error) {
 	trimmed := strings.TrimSpace(doc)
-	if trimmed == "" || trimmed[0] == '#' || s.unsubscribes(doc) {
-		return untouched, s.checkScheme(trimmed)
+	if trimmed == "" || trimmed[0] == '#' {
+		return untouched, nil
+	}
+	if s.unsubscribes(doc) {
+		// Alone or with something behind it; a value before it could lead anywhere.
+		if p := pieces(trimmed)[0]; p.letter == aObject && s.tokens[p.n].args == "unsubscribe_url" && s.depth(trimmed) == 0 {
+			return untouched, nil
+		}
+		return tracked, errors.New("has unsubscribe_url in the middle of a link")
 	}
 	switch scheme := strings.ToLower(schemePattern.FindString(trimmed)); scheme {
 	case "mailto:", "tel:", "sms:":
@@ -81,16 +88,6 @@ func (s *set) classify(doc string) (class, error) {
 		return tracked, errors.New("has a relative link: a destination begins with http:// or https://")
 	default:
 		return tracked, fmt.Errorf("has a link to %s: only http and https are allowed", scheme)
-	}
-}
-
-// checkScheme refuses an untouched destination with a scheme that runs code.
-func (s *set) checkScheme(trimmed string) error {
-	switch scheme := strings.ToLower(schemePattern.FindString(trimmed)); scheme {
-	case "", "http:", "https:":
-		return nil
-	default:
-		return fmt.Errorf("has a link to %s: only http and https are allowed", scheme)
 	}
 }
 

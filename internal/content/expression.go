@@ -30,7 +30,7 @@ var wordPattern = regexp.MustCompile(`^(?:` +
 func words(src string) ([]word, error) {
 	var out []word
 	names := wordPattern.SubexpNames()
-	depth := 0
+	depth, terms := 0, 0
 	for {
 		src = strings.TrimLeft(src, " ")
 		if src == "" {
@@ -55,6 +55,10 @@ func words(src string) ([]word, error) {
 			}
 		case w.text == ")" || w.text == "]":
 			depth--
+		case strings.ContainsAny(w.text, "=<>,") && w.kind == 'o', w.text == "contains":
+			if terms++; terms > maxTerms {
+				return nil, fmt.Errorf("has an expression with more than %d comparisons or commas", maxTerms)
+			}
 		}
 		src = src[m[1]:]
 	}

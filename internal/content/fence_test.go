@@ -26,66 +26,74 @@ func within(t *testing.T, what string, f func()) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ html, reason string }{
-		"include":           {`{% include "/etc/passwd" %}`, `uses the tag "include": other files can't be used (line 1)`},
-		"render":            {"\n\n{% render 'x' %}", `uses the tag "render": other files can't be used (line 3)`},
-		"unknown tag":       {`{% exec "ls" %}`, `uses the unknown tag "exec" (line 1)`},
-		"tablerow":          {`{% tablerow x in y %}{% endtablerow %}`, `uses the unknown tag "tablerow" (line 1)`},
-		"own tag":           {`{% kairos_pixel %}`, `uses the unknown tag "kairos_pixel" (line 1)`},
-		"own end tag":       {`{% endkairos_href %}`, `uses the unknown tag "endkairos_href" (line 1)`},
-		"unknown filter":    {`{{ x | shell }}`, `uses the unknown filter "shell" (line 1)`},
-		"raw filter":        {`{{ x | raw }}`, `uses the unknown filter "raw" (line 1)`},
-		"own filter":        {`{{ x | kairos_text }}`, `uses the unknown filter "kairos_text" (line 1)`},
-		"filter in if":      {`{% if (x | nope) %}{% endif %}`, `uses the unknown filter "nope" (line 1)`},
-		"filter in for":     {`{% for a in x | nope %}{% endfor %}`, `uses the unknown filter "nope" (line 1)`},
-		"filter in assign":  {`{% assign a = x | nope %}`, `uses the unknown filter "nope" (line 1)`},
-		"few arguments":     {`{{ x | replace: "a" }}`, `gives the filter "replace" 1 arguments: it takes 2 (line 1)`},
-		"many arguments":    {`{{ x | upcase: "a", "b" }}`, `gives the filter "upcase" 2 arguments: it takes 0 (line 1)`},
-		"huge range":        {`{% for i in (1..100000000) %}x{% endfor %}`, `has a range of more than 10000 numbers (line 1)`},
-		"overflowing range": {`{% for i in (-999999999999999..999999999999999) %}x{% endfor %}`, `has a number with more than 15 digits (line 1)`},
-		"open range":        {`{% for i in (1..contact.n) %}x{% endfor %}`, `has a range whose bounds are not whole numbers (line 1)`},
-		"range value":       {`{{ (1..100000000) | join }}`, `has a range outside a for tag (line 1)`},
-		"range assigned":    {`{% assign a = (1..9) %}`, `has a range outside a for tag (line 1)`},
-		"range in if":       {`{% if (1..9) contains 3 %}{% endif %}`, `has a range outside a for tag (line 1)`},
-		"range in when":     {`{% case x %}{% when (1..9) %}{% endcase %}`, `has a range outside a for tag (line 1)`},
-		"filtered range":    {`{% for i in (1..9) | reverse %}{% endfor %}`, `has a range with a filter (line 1)`},
-		"loop product":      {`{% for i in (1..101) %}{% for j in (1..100) %}x{% endfor %}{% endfor %}`, `has loops that run more than 10000 times (line 1)`},
-		"three loops":       {`{% for i in a %}{% for j in a %}{% for k in a %}x{% endfor %}{% endfor %}{% endfor %}`, `nests for tags deeper than 2 (line 1)`},
-		"huge integer":      {`{{ 99999999999999999999999999 }}`, `has a number with more than 15 digits (line 1)`},
-		"huge in argument":  {`{{ 2 | times: 99999999999999999999999999 }}`, `has a number with more than 15 digits (line 1)`},
-		"deep blocks":       {strings.Repeat(`{% if true %}`, 40) + strings.Repeat(`{% endif %}`, 40), `nests blocks deeper than 32 (line 1)`},
-		"deep brackets":     {`{{ ` + strings.Repeat("(", 40) + "x" + strings.Repeat(")", 40) + ` }}`, `has brackets nested deeper than 32 (line 1)`},
-		"long expression":   {`{{ x` + strings.Repeat(".x", 3000) + ` }}`, `has an expression longer than 4096 bytes (line 1)`},
-		"many tokens":       {strings.Repeat("{{x}}", MaxTokens+1), `has more than 5000 Liquid tokens (line 1)`},
-		"large source":      {strings.Repeat("x", MaxSource+1), `makes the source longer than 524288 bytes`},
-		"many links":        {strings.Repeat(`<a href="https://x.example/">`, MaxLinks+1), `has more than 1000 links (line 1)`},
-		"date width":        {`{{ x | date: "%999999999d" }}`, `has a date format with a width of more than 9 (line 1)`},
-		"unclosed object":   {"a\n{{ x ", `has {{ without }} (line 2)`},
-		"unclosed tag":      {`{% if x `, `has {% without %} (line 1)`},
-		"unclosed block":    {"\n{% if x %}", `has a if without endif (line 2)`},
-		"unclosed comment":  {"{% comment %}", `has a comment without endcomment (line 1)`},
-		"unclosed raw":      {"{% raw %}", `has a raw without endraw (line 1)`},
-		"wrong end":         {"{% if x %}{% endfor %}", `has endfor where it ends nothing (line 1)`},
-		"stray else":        {"{% else %}", `has else in the wrong place (line 1)`},
-		"else twice":        {"{% if x %}{% else %}{% else %}{% endif %}", `has else in the wrong place (line 1)`},
-		"stray break":       {"{% break %}", `has break outside a for tag (line 1)`},
-		"stray cycle":       {`{% cycle "a" %}`, `has cycle outside a for tag (line 1)`},
-		"empty object":      {"{{ }}", `has an empty {{ }} (line 1)`},
-		"empty if":          {"{% if %}{% endif %}", `has a tag without an expression (line 1)`},
-		"bad expression":    {"{{ a b }}", `has an expression that can't be read (line 1)`},
-		"statement smuggle": {"{{ %assign a = 1 }}", `has an expression that can't be read (line 1)`},
-		"semicolon":         {"{{ a; b }}", `has an expression that can't be read (line 1)`},
-		"early bracket":     {"{{ a) | upcase }}", `has an expression that can't be read (line 1)`},
-		"empty word":        {"{% if a == empty %}{% endif %}", `uses "empty", which is not supported: compare with '' or nil (line 1)`},
-		"NUL":               {"a\x00", `must not hold the character U+0000 (line 1)`},
-		"noncharacter":      {"a\n\uFDD0", `must not hold the character U+FDD0 (line 2)`},
-		"invalid UTF-8":     {"\xff", `must be valid UTF-8`},
-		"script value":      {"<script>{{ x }}</script>", `has a value inside a script (line 1)`},
-		"handler value":     {`<p onclick="{{ x }}">`, `has a value in the attribute onclick, which is code (line 1)`},
-		"unquoted value":    {`<p class={{ x }}>`, `has a value in an attribute without quotes (line 1)`},
-		"attribute value":   {`<p {{ x }}>`, `has a value in place of an attribute (line 1)`},
-		"javascript src":    {`<img src="javascript:x">`, `has a link to javascript: in the attribute src (line 1)`},
-		"split block":       {`<a href="{% if x %}https://x.example/">{% endif %}`, `has a Liquid block that begins or ends inside a link's destination (line 1)`},
-		"unclosed element":  {"<p>\n<a href=\"https://x.example/", `ends inside a tag (line 2)`},
+		"include":                  {`{% include "/etc/passwd" %}`, `uses the tag "include": other files can't be used (line 1)`},
+		"render":                   {"\n\n{% render 'x' %}", `uses the tag "render": other files can't be used (line 3)`},
+		"unknown tag":              {`{% exec "ls" %}`, `uses the unknown tag "exec" (line 1)`},
+		"tablerow":                 {`{% tablerow x in y %}{% endtablerow %}`, `uses the unknown tag "tablerow" (line 1)`},
+		"own tag":                  {`{% kairos_pixel %}`, `uses the unknown tag "kairos_pixel" (line 1)`},
+		"own end tag":              {`{% endkairos_href %}`, `uses the unknown tag "endkairos_href" (line 1)`},
+		"unknown filter":           {`{{ x | shell }}`, `uses the unknown filter "shell" (line 1)`},
+		"raw filter":               {`{{ x | raw }}`, `uses the unknown filter "raw" (line 1)`},
+		"own filter":               {`{{ x | kairos_text }}`, `uses the unknown filter "kairos_text" (line 1)`},
+		"filter in if":             {`{% if (x | nope) %}{% endif %}`, `uses the unknown filter "nope" (line 1)`},
+		"filter in for":            {`{% for a in x | nope %}{% endfor %}`, `uses the unknown filter "nope" (line 1)`},
+		"filter in assign":         {`{% assign a = x | nope %}`, `uses the unknown filter "nope" (line 1)`},
+		"few arguments":            {`{{ x | replace: "a" }}`, `gives the filter "replace" 1 arguments: it takes 2 (line 1)`},
+		"many arguments":           {`{{ x | upcase: "a", "b" }}`, `gives the filter "upcase" 2 arguments: it takes 0 (line 1)`},
+		"huge range":               {`{% for i in (1..100000000) %}x{% endfor %}`, `has a range of more than 10000 numbers (line 1)`},
+		"overflowing range":        {`{% for i in (-999999999999999..999999999999999) %}x{% endfor %}`, `has a number with more than 15 digits (line 1)`},
+		"open range":               {`{% for i in (1..contact.n) %}x{% endfor %}`, `has a range whose bounds are not whole numbers (line 1)`},
+		"range value":              {`{{ (1..100000000) | join }}`, `has a range outside a for tag (line 1)`},
+		"range assigned":           {`{% assign a = (1..9) %}`, `has a range outside a for tag (line 1)`},
+		"range in if":              {`{% if (1..9) contains 3 %}{% endif %}`, `has a range outside a for tag (line 1)`},
+		"range in when":            {`{% case x %}{% when (1..9) %}{% endcase %}`, `has a range outside a for tag (line 1)`},
+		"filtered range":           {`{% for i in (1..9) | reverse %}{% endfor %}`, `has a range with a filter (line 1)`},
+		"loop product":             {`{% for i in (1..101) %}{% for j in (1..100) %}x{% endfor %}{% endfor %}`, `has loops that run more than 10000 times (line 1)`},
+		"three loops":              {`{% for i in a %}{% for j in a %}{% for k in a %}x{% endfor %}{% endfor %}{% endfor %}`, `nests for tags deeper than 2 (line 1)`},
+		"huge integer":             {`{{ 99999999999999999999999999 }}`, `has a number with more than 15 digits (line 1)`},
+		"huge in argument":         {`{{ 2 | times: 99999999999999999999999999 }}`, `has a number with more than 15 digits (line 1)`},
+		"deep blocks":              {strings.Repeat(`{% if true %}`, 40) + strings.Repeat(`{% endif %}`, 40), `nests blocks deeper than 32 (line 1)`},
+		"deep brackets":            {`{{ ` + strings.Repeat("(", 40) + "x" + strings.Repeat(")", 40) + ` }}`, `has brackets nested deeper than 32 (line 1)`},
+		"long expression":          {`{{ x` + strings.Repeat(".x", 3000) + ` }}`, `has an expression longer than 4096 bytes (line 1)`},
+		"many tokens":              {strings.Repeat("{{x}}", MaxTokens+1), `has more than 5000 Liquid tokens (line 1)`},
+		"large source":             {strings.Repeat("x", MaxSource+1), `makes the source longer than 524288 bytes`},
+		"many links":               {strings.Repeat(`<a href="https://x.example/">`, MaxLinks+1), `has more than 1000 links (line 1)`},
+		"date width":               {`{{ x | date: "%999999999d" }}`, `has a date format with a width of more than 9 (line 1)`},
+		"unclosed object":          {"a\n{{ x ", `has {{ without }} (line 2)`},
+		"unclosed tag":             {`{% if x `, `has {% without %} (line 1)`},
+		"unclosed block":           {"\n{% if x %}", `has a if without endif (line 2)`},
+		"unclosed comment":         {"{% comment %}", `has a comment without endcomment (line 1)`},
+		"unclosed raw":             {"{% raw %}", `has a raw without endraw (line 1)`},
+		"wrong end":                {"{% if x %}{% endfor %}", `has endfor where it ends nothing (line 1)`},
+		"stray else":               {"{% else %}", `has else in the wrong place (line 1)`},
+		"else twice":               {"{% if x %}{% else %}{% else %}{% endif %}", `has else in the wrong place (line 1)`},
+		"stray break":              {"{% break %}", `has break outside a for tag (line 1)`},
+		"stray cycle":              {`{% cycle "a" %}`, `has cycle outside a for tag (line 1)`},
+		"empty object":             {"{{ }}", `has an empty {{ }} (line 1)`},
+		"empty if":                 {"{% if %}{% endif %}", `has a tag without an expression (line 1)`},
+		"bad expression":           {"{{ a b }}", `has an expression that can't be read (line 1)`},
+		"statement smuggle":        {"{{ %assign a = 1 }}", `has an expression that can't be read (line 1)`},
+		"semicolon":                {"{{ a; b }}", `has an expression that can't be read (line 1)`},
+		"early bracket":            {"{{ a) | upcase }}", `has an expression that can't be read (line 1)`},
+		"empty word":               {"{% if a == empty %}{% endif %}", `uses "empty", which is not supported: compare with '' or nil (line 1)`},
+		"NUL":                      {"a\x00", `must not hold the character U+0000 (line 1)`},
+		"noncharacter":             {"a\n\uFDD0", `must not hold the character U+FDD0 (line 2)`},
+		"invalid UTF-8":            {"\xff", `must be valid UTF-8`},
+		"script value":             {"<script>{{ x }}</script>", `has a value inside a script (line 1)`},
+		"handler value":            {`<p onclick="{{ x }}">`, `has a value in the attribute onclick, which is code (line 1)`},
+		"unquoted value":           {`<p class={{ x }}>`, `has a value in an attribute without quotes (line 1)`},
+		"attribute value":          {`<p {{ x }}>`, `has a value in place of an attribute (line 1)`},
+		"form action":              {`<form action="{{ x }}">`, `has a value in the attribute action, where it could lead anywhere (line 1)`},
+		"other href":               {`<use xlink:href="{{ x }}">`, `has a value in the attribute xlink:href, where it could lead anywhere (line 1)`},
+		"meta refresh":             {`<meta http-equiv="refresh" content="0;URL={{ x }}">`, `has a value in the attribute content, where it could lead anywhere (line 1)`},
+		"base":                     {`<p>\n<base href="https://x.example/">`, `has a base element, which would change where links lead (line 1)`},
+		"noscript":                 {`<noscript><a href="javascript:x">y</a></noscript>`, `has a noscript element, whose content can't be checked (line 1)`},
+		"comparisons":              {`{% if ` + strings.Repeat("a contains b or ", 70) + `a %}{% endif %}`, `has an expression with more than 64 comparisons or commas (line 1)`},
+		"value or unsubscribe":     {`<a href="{{ x | default: unsubscribe_url }}">`, `has unsubscribe_url in the middle of a link (line 1)`},
+		"value before unsubscribe": {`<a href="{% if a %}{{ x }}{% else %}{{ unsubscribe_url }}{% endif %}">`, `has unsubscribe_url in the middle of a link (line 1)`},
+		"javascript src":           {`<img src="javascript:x">`, `has a link to javascript: in the attribute src (line 1)`},
+		"split block":              {`<a href="{% if x %}https://x.example/">{% endif %}`, `has a Liquid block that begins or ends inside a link's destination (line 1)`},
+		"unclosed element":         {"<p>\n<a href=\"https://x.example/", `ends inside a tag (line 2)`},
 	} {
 		within(t, name, func() {
 			_, err := Compile(Source{Subject: "s", HTML: c.html})
@@ -135,6 +143,7 @@ func TestStopped(t *testing.T) {
 		"value output":       `{% for i in (1..100) %}{{ contact.big }}{% endfor %}`,
 		"list of data":       `{% for i in contact.list %}{% for j in contact.list %}x{% endfor %}{% endfor %}`,
 		"list of data alone": `{% for i in contact.list %}{% for j in contact.list %}{% if i.n == "y" %}x{% endif %}{% endfor %}{% endfor %}`,
+		"list of big text":   `{% assign l = contact.big | split: "," %}{% for i in (1..10) %}{% assign l = l | concat: l %}{% endfor %}{% if "x" contains l %}{{ l | json }}{% endif %}{{ l }}`,
 		"big split":          `{{ contact.big | split: "" | size }}`,
 		"big sort":           `{{ contact.list | sort: "n" | size }}`,
 		"sort in loops":      `{% assign a = "c,b,a,d,e,f,g,h" | split: "," %}{% for i in (1..10000) %}{% assign b = a | sort %}{% endfor %}{% for i in (1..10000) %}{% assign b = a | sort %}{% endfor %}`,
@@ -187,6 +196,29 @@ func TestHarmless(t *testing.T) {
 	}
 }
 
+// TestLargeSources holds inputs near the size limit on which a careless scan
+// takes quadratic time; each is compiled or refused.
+func TestLargeSources(t *testing.T) {
+	t.Parallel()
+	for _, unit := range []string{
+		"<p>", "<a href=#>", "<a href=", "<p a=b ", "<", "&", "&amp;", "{", "{{", "{%", "}}", "\"", "'", "<!--", "<style>", "</p>", "\n", " ",
+		"http://", "http://a.b/ ", "https://x/(", "<br>\n", "{% raw %}x{% endraw %}y", "{% comment %}x{% endcomment %}y", "{{x[0]}}", "{% if x %}y{% endif %}",
+		"{{ a | append: a | append: a }}", "<td><tr>", "<a href='https://x.example/'>x</a>",
+	} {
+		repeated := strings.Repeat(unit, MaxSource/len(unit)-1)
+		within(t, unit, func() {
+			if _, err := Compile(Source{Subject: "s", HTML: repeated}); err != nil {
+				require.ErrorIs(t, err, kairos.ErrInvalid)
+			}
+		})
+		within(t, unit, func() {
+			if _, err := Compile(Source{Subject: "s", Text: repeated}); err != nil {
+				require.ErrorIs(t, err, kairos.ErrInvalid)
+			}
+		})
+	}
+}
+
 // TestPanic stands for a fault of the engine or of a value's own methods.
 func TestPanic(t *testing.T) {
 	t.Parallel()
@@ -218,6 +250,7 @@ func TestTimeLimit(t *testing.T) {
 	m.part = inText
 	require.Panics(t, func() { m.value(&c.Text.holes[0]) })
 	require.Equal(t, "takes longer than 200 ms", m.err.Reason)
+	require.NotErrorIs(t, m.err, kairos.ErrPermanent)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	m.end()

@@ -99,7 +99,8 @@ func filterTable() map[string]filter {
 			}
 			return v
 		}},
-		"json": {fn: func(_ *machine, v any, _ []any) any {
+		"json": {fn: func(m *machine, v any, _ []any) any {
+			m.charge(sizeOf(v))
 			b, err := json.Marshal(v)
 			if err != nil {
 				return nil
@@ -239,7 +240,7 @@ func filterTable() map[string]filter {
 		"concat": {1, 1, func(m *machine, v any, args []any) any {
 			a, b := m.list(v), m.list(args[0])
 			if len(a)+len(b) > maxItems {
-				m.fail("has a list of more than 10,000 items", nil)
+				m.fail("has a list of more than 2,000 items", nil)
 			}
 			return append(append(make([]any, 0, len(a)+len(b)), a...), b...)
 		}},
@@ -277,7 +278,7 @@ func filterTable() map[string]filter {
 func (m *machine) list(v any) []any {
 	l := listOf(v)
 	if len(l) > maxItems {
-		m.fail("has a list of more than 10,000 items", nil)
+		m.fail("has a list of more than 2,000 items", nil)
 	}
 	return l
 }
@@ -377,7 +378,7 @@ func split(m *machine, v any, args []any) any {
 		parts = strings.SplitN(s, sep, maxItems+1)
 	}
 	if len(parts) > maxItems {
-		m.fail("has a list of more than 10,000 items", nil)
+		m.fail("has a list of more than 2,000 items", nil)
 	}
 	for len(parts) > 0 && parts[len(parts)-1] == "" {
 		parts = parts[:len(parts)-1]

@@ -43,7 +43,7 @@ func (s *set) rewriteHTML(doc string) (rewritten, derived string, err error) {
 			nameBytes, _ := z.TagName()
 			name := string(nameBytes)
 			hrefs := []string(nil)
-			if piece, hrefs, err = s.startTag(name, piece, s.line(doc, begin)); err != nil {
+			if piece, hrefs, err = s.startTag(name, piece, func() int { return s.line(doc, begin) }); err != nil {
 				return "", "", err
 			}
 			txt.start(name, piece, hrefs)
@@ -117,9 +117,15 @@ func (s *set) rawText(element, doc string) (string, error) {
 
 // startTag checks a start tag and rewrites its href. It returns the hrefs as
 // they stand now.
-func (s *set) startTag(name, raw string, line int) (string, []string, error) {
+func (s *set) startTag(name, raw string, line func() int) (string, []string, error) {
 	if strings.Contains(name, open) {
-		return "", nil, inHTML.bad(line, "has Liquid in the name of a tag")
+		return "", nil, inHTML.bad(line(), "has Liquid in the name of a tag")
+	}
+	switch name {
+	case "base":
+		return "", nil, inHTML.bad(line(), "has a base element, which would change where links lead")
+	case "iframe", "noembed", "noframes", "noscript", "plaintext", "xmp":
+		return "", nil, inHTML.bad(line(), "has a %s element, whose content can't be checked", name)
 	}
 	var out strings.Builder
 	var hrefs []string
@@ -143,7 +149,7 @@ func (s *set) startTag(name, raw string, line int) (string, []string, error) {
 			value = a.value
 		}
 		if err != nil {
-			return "", nil, inHTML.bad(line, "%s", err.Error())
+			return "", nil, inHTML.bad(line(), "%s", err.Error())
 		}
 		hrefs = append(hrefs, value)
 		out.WriteString(raw[done:a.from])
@@ -172,10 +178,10 @@ func (s *set) nests(doc string) error {
 }
 
 // checkAttribute refuses values where escaping can't keep them in place.
-func (s *set) checkAttribute(element string, a attribute, line int) error {
+func (s *set) checkAttribute(element string, a attribute, line func() int) error {
 	for _, p := range pieces(a.raw) {
 		if p.letter == aObject {
-			return inHTML.bad(line, "has a value in place of an attribute")
+			return inHTML.bad(line(), "has a value in place of an attribute")
 		}
 	}
 	values := false
@@ -185,9 +191,13 @@ func (s *set) checkAttribute(element string, a attribute, line int) error {
 	href := a.name == "href" && (element == "a" || element == "area")
 	switch {
 	case values && (strings.HasPrefix(a.name, "on") || a.name == "srcdoc"):
-		return inHTML.bad(line, "has a value in the attribute %s, which is code", a.name)
+		return inHTML.bad(line(), "has a value in the attribute %s, which is code", a.name)
 	case values && a.quote == 0 && !href:
-		return inHTML.bad(line, "has a value in an attribute without quotes")
+		return inHTML.bad(line(), "has a value in an attribute without quotes")
+	case values && !href && element != "link" && strings.HasSuffix(a.name, "href"),
+		values && (a.name == "action" || a.name == "formaction" || a.name == "data" || a.name == "http-equiv"),
+		values && element == "meta" && a.name == "content" && strings.Contains(strings.ToLower(a.value), "url"):
+		return inHTML.bad(line(), "has a value in the attribute %s, where it could lead anywhere", a.name)
 	}
 	switch a.name {
 	case "href", "src", "action", "formaction", "background", "poster", "data", "xlink:href":
@@ -195,7 +205,7 @@ func (s *set) checkAttribute(element string, a attribute, line int) error {
 		scheme := schemePattern.FindString(v)
 		switch {
 		case scheme == "javascript:", scheme == "vbscript:", scheme == "file:", scheme == "data:" && a.name != "src" && a.name != "background":
-			return inHTML.bad(line, "has a link to %s in the attribute %s", scheme, a.name)
+			return inHTML.bad(line(), "has a link to %s in the attribute %s", scheme, a.name)
 		}
 	}
 	return nil

@@ -21,11 +21,13 @@ type RenderError struct {
 // Error implements error.
 func (e *RenderError) Error() string { return "render " + e.Part + ": " + e.Reason }
 
-// Unwrap returns the context's or the Tracker's error, or nil.
+// Unwrap returns the context's or the Tracker's error, kairos.ErrUnavailable
+// when time ran out, or nil.
 func (e *RenderError) Unwrap() error { return e.cause }
 
-// Is makes errors.Is(err, kairos.ErrPermanent) true, unless the cause is that
-// the context ended or the Tracker failed.
+// Is makes errors.Is(err, kairos.ErrPermanent) true, unless the cause may pass:
+// the context ended, the Tracker failed, or time ran out, which a stalled
+// machine can bring about too.
 func (e *RenderError) Is(target error) bool { return target == kairos.ErrPermanent && e.cause == nil }
 
 // stop is what a rendering panics with to leave the engine; the engine passes on
@@ -105,7 +107,7 @@ func (m *machine) tick() {
 	if m.steps++; m.steps > maxSteps {
 		m.fail("takes too many steps", nil)
 	}
-	if m.steps%128 == 0 {
+	if m.steps%32 == 0 {
 		m.watch()
 	}
 }
@@ -115,7 +117,7 @@ func (m *machine) watch() {
 		m.fail("is cancelled", err)
 	}
 	if time.Now().After(m.deadline) {
-		m.fail("takes longer than 200 ms", nil)
+		m.fail("takes longer than 200 ms", kairos.ErrUnavailable)
 	}
 }
 

@@ -53,7 +53,15 @@ func (p Part) Join(values []string) string {
 	for _, v := range values {
 		n += len(v)
 	}
-	return string(p.AppendJoin(make([]byte, 0, n), values))
+	var b strings.Builder
+	b.Grow(n)
+	for i, c := range p.constants {
+		b.WriteString(c)
+		if i < len(values) {
+			b.WriteString(values[i])
+		}
+	}
+	return b.String()
 }
 
 // AppendJoin is Join that appends to dst.

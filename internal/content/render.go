@@ -11,7 +11,8 @@ type Rendered struct{ Subject, HTML, Text []string }
 
 // Render makes the values of one message. A nil Tracker leaves links as they
 // are, the pixel empty and the unsubscribe URL "#". The error is a [RenderError];
-// it is permanent unless it wraps the context's or the Tracker's error.
+// it is permanent unless it wraps the context's or the Tracker's error, or
+// [kairos.ErrUnavailable] because time ran out.
 func (c *Content) Render(ctx context.Context, data Data, t Tracker) (Rendered, error) {
 	return c.render(ctx, data, t, false)
 }

@@ -138,10 +138,11 @@ func scan(f field, src string) ([]token, error) {
 		}
 		switch m[1] {
 		case "comment", "raw":
-			end := endComment.FindStringIndex(src)
+			ending := endComment
 			if m[1] == "raw" {
-				end = endRaw.FindStringIndex(src)
+				ending = endRaw
 			}
+			end := ending.FindStringIndex(src)
 			if end == nil {
 				return nil, f.bad(at, "has a %s without end%s", m[1], m[1])
 			}

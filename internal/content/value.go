@@ -51,7 +51,9 @@ func toString(v any) string {
 	if rv := reflect.ValueOf(v); rv.Kind() == reflect.Slice || rv.Kind() == reflect.Array {
 		var b strings.Builder
 		for i := range rv.Len() {
-			b.WriteString(toString(rv.Index(i).Interface()))
+			if b.WriteString(toString(rv.Index(i).Interface())); b.Len() > MaxOutput {
+				break // what comes of it is too large in any case
+			}
 		}
 		return b.String()
 	}
@@ -173,7 +175,8 @@ func property(v any, name string) any {
 	return nil
 }
 
-// sizeOf estimates the bytes that a value newly takes.
+// sizeOf estimates the bytes of a value, of everything in it when it is a list,
+// so that a list can't hold one large text a thousand times.
 func sizeOf(v any) int {
 	switch v := v.(type) {
 	case string:
@@ -181,7 +184,21 @@ func sizeOf(v any) int {
 	case markup:
 		return len(v.s)
 	case []any:
-		return 16 * len(v)
+		n := 0
+		for _, x := range v {
+			if n += 16 + sizeOf(x); n > MaxOutput {
+				break
+			}
+		}
+		return n
+	case map[string]any:
+		n := 0
+		for k, x := range v {
+			if n += 16 + len(k) + sizeOf(x); n > MaxOutput {
+				break
+			}
+		}
+		return n
 	}
 	return 16
 }
