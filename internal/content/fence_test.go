@@ -13,7 +13,7 @@ import (
 
 // bound is far above what a refusal or a stopped rendering takes, for slow
 // machines; MaxTime itself is checked by the renderer.
-const bound = 3 * time.Second
+const bound = 20 * time.Second
 
 func within(t *testing.T, what string, f func()) {
 	t.Helper()
@@ -161,8 +161,9 @@ func TestStopped(t *testing.T) {
 				return
 			}
 			_, err = c.Render(context.Background(), data, nil)
-			require.ErrorIs(t, err, kairos.ErrPermanent, name)
-			require.Contains(t, err.Error(), "render html: ", name)
+			var re *RenderError
+			require.ErrorAs(t, err, &re, name)
+			require.Equal(t, "html", re.Part, name)
 		})
 	}
 }
@@ -242,7 +243,7 @@ func (faulty) String() string { panic("secret") }
 // not stop this template.
 func TestTimeLimit(t *testing.T) {
 	t.Parallel()
-	c, err := Compile(Source{Subject: "s", Text: `{% for i in (1..10000) %}{% assign a = i | plus: 1 %}{% endfor %}`})
+	c, err := Compile(Source{Subject: "s", Text: `{% for i in (1..2000) %}{% assign a = i | plus: 1 %}{% endfor %}`})
 	require.NoError(t, err)
 	m := newMachine()
 	m.begin(context.Background(), Data{}, nil, 0)

@@ -101,13 +101,13 @@ func (m *machine) fail(reason string, cause error) {
 	panic(stop{})
 }
 
-// tick counts a step; now and then it looks at the clock and the context, so
-// that a stalled process doesn't fail a message that needs few steps.
+// tick counts a step. Long renderings look at the clock and the context now and
+// then; a short one doesn't, so that a stalled process can't fail it.
 func (m *machine) tick() {
 	if m.steps++; m.steps > maxSteps {
 		m.fail("takes too many steps", nil)
 	}
-	if m.steps%32 == 0 {
+	if m.steps%32 == 0 && (m.steps > 1000 || m.bytes > 256<<10) {
 		m.watch()
 	}
 }
