@@ -1,7 +1,6 @@
 package email
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -85,9 +84,6 @@ func (s *signer) sign(b []byte, start int) ([]byte, error) {
 		return nil, fmt.Errorf("sign message: %w", err)
 	}
 	field := sg.Signature()
-	if bytes.ContainsAny([]byte(field), "\x00") {
-		return nil, errors.New("sign message: signature is malformed")
-	}
 	n := len(b)
 	b = append(b, field...)
 	copy(b[start+len(field):], b[start:n])

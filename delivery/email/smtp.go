@@ -234,13 +234,11 @@ func (p *Provider) compose(dst []byte, m *delivery.Message, l *letter) (_ []byte
 
 // unwritable is the result for a message that can't be composed.
 func unwritable(err error) delivery.Result {
-	r := delivery.Result{Outcome: delivery.RejectedPerm, Detail: "message can't be written"}
 	var field *kairos.FieldError
-	if errors.As(err, &field) {
-		r.Detail = field.Error()
-		r.BadAddress = field.Field == "to"
+	if !errors.As(err, &field) {
+		return delivery.Result{Outcome: delivery.NotSent, Detail: "message can't be signed"}
 	}
-	return r
+	return delivery.Result{Outcome: delivery.RejectedPerm, Detail: field.Error(), BadAddress: field.Field == "to"}
 }
 
 // deliver sends the letters in order. A connection that breaks between two

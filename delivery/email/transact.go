@@ -16,7 +16,7 @@ const dot = ".\r\n"
 
 // send carries letters over the connection, one transaction after the other, and
 // returns how many have a result. After an error the connection is broken, and
-// of the letters without a result no final dot was written.
+// of the letters without a result no byte was written.
 func (c *conn) send(ctx context.Context, letters []letter) (done int, err error) {
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
@@ -49,13 +49,11 @@ func (c *conn) send(ctx context.Context, letters []letter) (done int, err error)
 			c.out = append(append(c.out[:0], l.body...), c.commands(&letters[next])...)
 			out, announced = c.out, true
 		}
-		if err := c.finish(ctx, l, out); err != nil {
-			if l.result.Detail != "" || l.result.Code != "" {
-				done++
-			}
+		err = c.finish(ctx, l, out)
+		done++
+		if err != nil {
 			return done, err
 		}
-		done++
 	}
 	return done, nil
 }
@@ -166,14 +164,17 @@ func (c *conn) abandon(l *letter, refused *delivery.Result) error {
 	return nil
 }
 
-// finish writes the message with its final dot and reads the answer.
+// finish writes the message with its final dot and reads the answer. The letter
+// has its result afterwards, error or not.
 func (c *conn) finish(ctx context.Context, l *letter, out []byte) error {
 	if err := c.within(ctx, c.p.opts.DataTimeout); err != nil {
-		return err // the message hasn't begun
+		*l.result = notSent(err)
+		return err
 	}
 	n, err := c.write(out)
 	if err != nil && n < len(l.body) {
 		// Without its dot no server may deliver it. It may have said why it hung up.
+		*l.result = delivery.Result{Outcome: delivery.NotSent, Detail: describe(ctx, err)}
 		if ctx.Err() == nil && c.raw.SetDeadline(time.Now().Add(200*time.Millisecond)) == nil {
 			if r, err := c.reply(); err == nil && r.code >= 400 {
 				*l.result = r.result(phaseDot, l)
