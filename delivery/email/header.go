@@ -54,7 +54,8 @@ func appendText(dst []byte, header, field, value string) ([]byte, error) {
 		for end < len(value) && value[end] != ' ' {
 			end++
 		}
-		if !first && col+end > lineWish && word > 0 && word < end {
+		// A run of spaces isn't folded: readers make one of it.
+		if !first && col+end > lineWish && word == 1 && word < end {
 			dst = append(dst, crlf...)
 			col = 0
 		}
@@ -69,7 +70,7 @@ func appendText(dst []byte, header, field, value string) ([]byte, error) {
 func longestWord(s string) int {
 	longest, n := 0, 0
 	for i := range len(s) {
-		if n++; s[i] == ' ' && i > 0 && s[i-1] != ' ' {
+		if n++; s[i] == ' ' && i > 0 && s[i-1] != ' ' && i+1 < len(s) && s[i+1] != ' ' {
 			n = 1
 		}
 		longest = max(longest, n)

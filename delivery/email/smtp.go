@@ -193,7 +193,7 @@ func (p *Provider) Send(ctx context.Context, msgs []*delivery.Message) []deliver
 		start := len(bodies)
 		var err error
 		if bodies, err = p.compose(bodies, m, &l); err != nil {
-			results[i] = unwritable(err)
+			results[i] = Unwritable(err)
 			continue
 		}
 		// A later message may move the buffer; this one's bytes stay as they are.
@@ -232,8 +232,8 @@ func (p *Provider) compose(dst []byte, m *delivery.Message, l *letter) (_ []byte
 	return out, nil
 }
 
-// unwritable is the result for a message that can't be composed.
-func unwritable(err error) delivery.Result {
+// Unwritable is the result for a message that can't be composed.
+func Unwritable(err error) delivery.Result {
 	var field *kairos.FieldError
 	if !errors.As(err, &field) {
 		return delivery.Result{Outcome: delivery.NotSent, Detail: "message can't be signed"}
