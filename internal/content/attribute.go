@@ -5,7 +5,11 @@ import (
 	"strings"
 )
 
-var errSplitBlock = errors.New("has a Liquid block that begins or ends inside a link's destination")
+var (
+	errSplitBlock  = errors.New("has a Liquid block that begins or ends inside a link's destination")
+	errTagName     = errors.New("has Liquid in the name of a tag")
+	errOpenComment = errors.New("has a comment that is never closed")
+)
 
 // attribute is one attribute of a start tag in placeholder form.
 type attribute struct {

@@ -319,3 +319,12 @@ func TestConcurrentRender(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// TestOutlook keeps conditional comments, which mail templates are full of.
+func TestOutlook(t *testing.T) {
+	t.Parallel()
+	const source = `<!--[if mso]><table><tr><td><![endif]--><!--[if !mso]><!-->{{ contact.last_name }}<!--<![endif]--><!-- -->`
+	_, html, text := rendered(t, Source{HTML: source + `<i title="{{ unsubscribe_url }}">`})
+	require.Contains(t, html, strings.Replace(source, "{{ contact.last_name }}", "Lovelace", 1))
+	require.Equal(t, "Lovelace\n", text)
+}

@@ -18,7 +18,7 @@ func (s *set) rewriteHTML(doc string) (rewritten, derived string, err error) {
 		txt   = textWriter{set: s}
 		z     = xhtml.NewTokenizer(strings.NewReader(doc))
 		at    int    // byte of doc
-		raw   string // the element whose text is not HTML: style, script
+		raw   string // the element whose text is not HTML: style, script, title, textarea
 		depth int    // of Liquid blocks
 		tail  = s.tail(doc)
 	)
@@ -37,8 +37,10 @@ func (s *set) rewriteHTML(doc string) (rewritten, derived string, err error) {
 				if piece, err = s.rawText(raw, piece); err != nil {
 					return "", "", err
 				}
+			} else if i := strings.Index(piece, "<"+open); i >= 0 {
+				return "", "", inHTML.bad(s.line(doc, begin+i), "%s", errTagName.Error())
 			}
-			txt.text(piece, raw != "")
+			txt.text(piece, raw == "style" || raw == "script")
 		case xhtml.StartTagToken, xhtml.SelfClosingTagToken:
 			nameBytes, _ := z.TagName()
 			name := string(nameBytes)
@@ -48,7 +50,8 @@ func (s *set) rewriteHTML(doc string) (rewritten, derived string, err error) {
 			}
 			txt.start(name, piece, hrefs)
 			raw = ""
-			if tt == xhtml.StartTagToken && (name == "style" || name == "script") {
+			switch name {
+			case "style", "script", "title", "textarea":
 				raw = name
 			}
 		case xhtml.EndTagToken:
@@ -62,9 +65,15 @@ func (s *set) rewriteHTML(doc string) (rewritten, derived string, err error) {
 			}
 			txt.end(name)
 		case xhtml.CommentToken, xhtml.DoctypeToken:
+			if err := checkComment(piece); err != nil {
+				return "", "", inHTML.bad(s.line(doc, begin), "%s", err.Error())
+			}
 			txt.text(piece, true)
 		}
 		out.WriteString(piece)
+	}
+	if raw != "" {
+		return "", "", inHTML.bad(s.line(doc, len(doc)), "has a %s element that is never closed", raw)
 	}
 	if at != len(doc) {
 		return "", "", inHTML.bad(s.line(doc, at), "ends inside a tag")
@@ -104,10 +113,10 @@ func (s *set) depth(doc string) (n int) {
 func (s *set) rawText(element, doc string) (string, error) {
 	var b strings.Builder
 	for _, p := range pieces(doc) {
-		if p.letter == aObject {
-			if element == "script" {
-				return "", inHTML.bad(s.tokens[p.n].line, "has a value inside a script")
-			}
+		if p.letter == aObject && element == "script" {
+			return "", inHTML.bad(s.tokens[p.n].line, "has a value inside a script")
+		}
+		if p.letter == aObject && element == "style" {
 			p.text = placeholder(aStyle, p.n)
 		}
 		b.WriteString(p.text)
@@ -115,11 +124,25 @@ func (s *set) rawText(element, doc string) (string, error) {
 	return b.String(), nil
 }
 
+// checkComment refuses a comment that hides what is added after it, and markup
+// whose kind a value decides: what isn't a tag comes as a comment too.
+func checkComment(piece string) error {
+	switch {
+	case strings.HasPrefix(piece, "<!--"):
+		if len(piece) < len("<!---->") || !strings.HasSuffix(piece, "-->") && !strings.HasSuffix(piece, "--!>") {
+			return errOpenComment
+		}
+	case strings.HasPrefix(piece, "</"+open), strings.HasPrefix(piece, "<!"+open), strings.HasPrefix(piece, "<?"+open):
+		return errTagName
+	}
+	return nil
+}
+
 // startTag checks a start tag and rewrites its href. It returns the hrefs as
 // they stand now.
 func (s *set) startTag(name, raw string, line func() int) (string, []string, error) {
 	if strings.Contains(name, open) {
-		return "", nil, inHTML.bad(line(), "has Liquid in the name of a tag")
+		return "", nil, inHTML.bad(line(), "%s", errTagName.Error())
 	}
 	switch name {
 	case "base":
