@@ -86,11 +86,7 @@ func TestNewPostgresKeepsDataOverRestarts(t *testing.T) {
 
 func TestStackKeepsNamedDirectory(t *testing.T) {
 	ctx := context.Background()
-	base, err := os.MkdirTemp("/tmp", "kept-") // t.TempDir is closed to the account that root's servers run as
-	require.NoError(t, err)
-	require.NoError(t, os.Chmod(base, 0o711))
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(base)) })
-	dir := filepath.Join(base, "a directory with a name that makes the path of the socket too long for the kernel", "data")
+	dir := filepath.Join(keptDir(t), "a directory with a name that makes the path of the socket too long for the kernel", "data")
 	for i := range 2 {
 		s, err := devstack.Start(ctx, devstack.Options{Dir: dir, Fsync: true})
 		require.NoError(t, err)
