@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +93,20 @@ func TestTornAtBirth(t *testing.T) {
 	}
 	s := openWith(t, openSuffix, make([]byte, 100_000))
 	require.Empty(t, files(t, s.opts.Dir, "0*"))
+	require.Zero(t, s.Stats().Quarantined)
+}
+
+// A torn tail that cannot be cut off is passed over all the same.
+func TestTornTailThatCannotBeCut(t *testing.T) {
+	raw, ends := segmentOf(3)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, segmentName(7, openSuffix)), raw[:ends[3]-1], 0o600))
+	var f faults
+	f.set(OpCut, syscall.EROFS)
+	s := open(t, Options{Dir: dir, Fault: f.hook})
+	requireBytes(t, s)
+	requireExactly(t, drain(t, s), 0, 2)
+	require.Zero(t, s.Stats().Quarantined)
 }
 
 // Whichever one byte of a sealed segment is flipped: at most the record that

@@ -64,6 +64,21 @@ func (f *faults) setTimes(op Op, err error, n int) {
 	f.failing, f.times = map[Op]error{op: err}, map[Op]int{op: n}
 }
 
+// requireBytes compares Stats.Bytes with the segments; nothing may be on its way.
+func requireBytes(t *testing.T, s *Spool) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var want int64
+	for _, seg := range s.sealed {
+		want += seg.size
+	}
+	if s.active != nil {
+		want += s.active.size
+	}
+	require.Equal(t, want, s.bytes)
+}
+
 // One failure is not seen by the caller: the group goes into a new segment.
 func TestOneFailureIsHidden(t *testing.T) {
 	for _, op := range []Op{OpWrite, OpSync} {
@@ -109,6 +124,7 @@ func TestFailureAndRecovery(t *testing.T) {
 				eventually(t, "writable again", s.Writable)
 				require.Less(t, time.Since(began), 2*time.Second)
 				add(t, s, 10, 20)
+				requireBytes(t, s)
 				dir := s.opts.Dir
 				require.NoError(t, s.Close())
 				require.Empty(t, f.again, "never synced again")
@@ -125,6 +141,21 @@ func TestFailureAndRecovery(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The segment of a successful new try that no record came to leaves nothing.
+func TestEmptySegmentIsRemoved(t *testing.T) {
+	var f faults
+	s := open(t, Options{MaxAge: time.Hour, Fault: f.hook})
+	f.set(OpSync, syscall.EIO)
+	require.ErrorIs(t, s.Append(t.Context(), nth(0), payloadOf(nth(0))), ErrNotDurable)
+	f.set(OpSync, nil)
+	eventually(t, "writable again", s.Writable)
+	require.Len(t, files(t, s.opts.Dir, "0*"), 1)
+	require.Zero(t, s.Stats().Segments)
+	s.Seal()
+	eventually(t, "removed", func() bool { return len(files(t, s.opts.Dir, "0*")) == 0 })
+	eventually(t, "not counted", func() bool { return s.Stats().Bytes == 0 })
 }
 
 // Appends under a disk that fails at random: every acknowledged one is there.

@@ -115,6 +115,7 @@ func TestAppendShipRemove(t *testing.T) {
 
 	requireExactly(t, drain(t, s), 0, 100)
 	require.Empty(t, files(t, s.opts.Dir, "0*"))
+	requireBytes(t, s)
 	st = s.Stats()
 	require.Zero(t, st.Bytes)
 	require.Zero(t, st.OldestSegmentAge)
@@ -205,6 +206,7 @@ func TestNextWaits(t *testing.T) {
 		defer s.mu.Unlock()
 		return time.Since(s.active.began) > 2*s.opts.MaxAge
 	})
+	add(t, s, 2, 4) // the writer has looked around once between these two
 	require.Len(t, files(t, s.opts.Dir, "*.seg"), 1)
 	require.NoError(t, seg.Remove())
 	seg, err = s.Next(t.Context())
