@@ -19,9 +19,9 @@ func TestResolveGapAndOverlap(t *testing.T) {
 	for _, c := range []struct {
 		zone, day, local, want string
 	}{
-		{"Europe/Berlin", "2026-03-29", "02:30", "2026-03-29T01:00:00Z"},   // gap: first instant after it
-		{"Europe/Berlin", "2026-03-29", "03:00", "2026-03-29T01:00:00Z"},   // the gap's end itself
-		{"Europe/Berlin", "2026-10-25", "02:30", "2026-10-25T00:30:00Z"},   // overlap: the first
+		{"Europe/Berlin", "2026-03-29", "02:30", "2026-03-29T01:00:00Z"}, // gap: first instant after it
+		{"Europe/Berlin", "2026-03-29", "03:00", "2026-03-29T01:00:00Z"}, // the gap's end itself
+		{"Europe/Berlin", "2026-10-25", "02:30", "2026-10-25T00:30:00Z"}, // overlap: the first
 		{"America/New_York", "2026-03-08", "02:15", "2026-03-08T07:00:00Z"},
 		{"America/New_York", "2026-11-01", "01:30", "2026-11-01T05:30:00Z"},
 		{"Australia/Lord_Howe", "2026-10-04", "02:15", "2026-10-03T15:30:00Z"}, // half an hour

@@ -150,6 +150,7 @@ func ruleGives(rule string, r kairos.Reason) bool {
 		return rule == "consents_to_channel"
 	case kairos.ReasonTopicRefused:
 		return rule == "consents_to_topic"
+	default:
+		return false
 	}
-	return false
 }

@@ -1,0 +1,56 @@
+# Kairos. `make` lists the targets.
+GO       ?= go
+BIN      := bin
+TOOLS    := $(GO) tool -modfile=tools/go.mod
+PACKAGES := ./...
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev build test race fuzz bench lint verify generate tidy setup
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: Postgres, Redis, Chromium (asks nothing as root on Debian, otherwise names it)
+	@sh tools/setup.sh
+
+build: ## Build bin/kairos
+	$(GO) build -o $(BIN)/kairos ./cmd/kairos
+
+demo: setup-run build ## Run the main job end to end on local parts; ARGS="--exit" stops afterwards
+	$(BIN)/kairos demo $(ARGS)
+
+dev: setup-run build ## Run everything in one process on local parts
+	$(BIN)/kairos dev $(ARGS)
+
+.PHONY: setup-run
+setup-run:
+	@sh tools/setup.sh run
+
+test: setup ## Run all tests (installs what they need when it can)
+	$(GO) test -timeout 20m $(PACKAGES)
+
+race: setup ## Run the tests of the concurrent packages under the race detector
+	$(GO) test -race -timeout 30m ./internal/... ./delivery/... ./api/... ./analysis/... ./creation/... ./orchestration/...
+
+fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
+	@sh tools/fuzz.sh $${FUZZTIME:-30s}
+
+bench: setup ## Measure the main paths; BENCH=smtp,import,plan,clicks selects, SIZE scales
+	$(GO) run ./cmd/kairos-bench $(ARGS)
+
+lint: ## Run the linters
+	$(TOOLS) golangci-lint run $(PACKAGES)
+
+generate: ## Generate the dashboard's templates and the API reference
+	$(TOOLS) templ generate -path api/dashboard
+
+verify: ## Build, vet, lint, import law, generated code and go.mod fresh
+	$(GO) build $(PACKAGES)
+	$(GO) vet $(PACKAGES)
+	$(GO) test -run 'TestImportLaw|TestOnlyTheQueueImportsAsynq|TestFreshness' . ./api/... ./migrations/...
+	@sh tools/fresh.sh "$(TOOLS)"
+	$(MAKE) lint
+
+tidy: ## Tidy both module files
+	$(GO) mod tidy
+	cd tools && $(GO) mod tidy
