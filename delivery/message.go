@@ -1,0 +1,195 @@
+package delivery
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/mail"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"kairos"
+	"kairos/internal/batch"
+	"kairos/internal/content"
+	"kairos/internal/token"
+)
+
+// sheet is what all messages of a batch share.
+type sheet struct {
+	d        *Delivery
+	batch    *batch.Claimed
+	campaign *campaign
+	content  *content.Content
+	values   map[string]any // {{ campaign }}
+	utm      [][2]string    // parameters that every destination gets
+
+	mu    sync.Mutex
+	dests map[string]string // constant destinations with their parameters
+}
+
+func (d *Delivery) newSheet(b *batch.Claimed, c *campaign, compiled *content.Content) *sheet {
+	s := &sheet{d: d, batch: b, campaign: c, content: compiled, dests: map[string]string{},
+		values: map[string]any{"id": c.id.String(), "name": c.name}}
+	u := c.spec.UTM
+	for _, p := range [...][2]string{{"utm_source", u.Source}, {"utm_medium", u.Medium}, {"utm_campaign", u.Campaign},
+		{"utm_term", u.Term}, {"utm_content", u.Content}} {
+		if p[1] != "" {
+			s.utm = append(s.utm, p)
+		}
+	}
+	return s
+}
+
+// links makes the tracked URLs of one message; it is the content.Tracker.
+type links struct {
+	s  *sheet
+	id kairos.ID
+}
+
+func (l *links) mint(p token.Purpose, no uint16, destination string) string {
+	return l.s.d.opts.Keyring.Mint(token.Claims{Purpose: p, Campaign: l.s.campaign.id, Notification: l.id, Link: no, Destination: destination})
+}
+
+// Link implements content.Tracker.
+func (l *links) Link(no uint16, destination string) (string, error) {
+	tok := l.mint(token.PurposeClick, no, l.s.tagged(destination))
+	if tok == "" {
+		return "", kairos.Invalid("destination", "is too long for a link")
+	}
+	return l.s.d.base + "/c/" + tok, nil
+}
+
+// Pixel implements content.Tracker.
+func (l *links) Pixel() string { return l.s.d.base + "/o/" + l.mint(token.PurposeOpen, 0, "") + ".gif" }
+
+// Unsubscribe implements content.Tracker.
+func (l *links) Unsubscribe() string {
+	return l.s.d.base + "/u/" + l.mint(token.PurposeUnsubscribe, 0, "")
+}
+
+// tagged adds the campaign's UTM parameters to a destination, except those it
+// has already.
+func (s *sheet) tagged(destination string) string {
+	if len(s.utm) == 0 {
+		return destination
+	}
+	s.mu.Lock()
+	known, ok := s.dests[destination]
+	s.mu.Unlock()
+	if ok {
+		return known
+	}
+	out := addParameters(destination, s.utm)
+	s.mu.Lock()
+	if len(s.dests) < content.MaxLinks { // personal destinations don't pile up
+		s.dests[destination] = out
+	}
+	s.mu.Unlock()
+	return out
+}
+
+// addParameters leaves the rest of the URL as its author wrote it.
+func addParameters(destination string, params [][2]string) string {
+	u, err := url.Parse(destination)
+	if err != nil {
+		return destination
+	}
+	has := u.Query()
+	rest, fragment, hashed := strings.Cut(destination, "#")
+	var b strings.Builder
+	b.WriteString(rest)
+	sep := byte('?')
+	if i := strings.IndexByte(rest, '?'); i >= 0 {
+		sep = '&'
+		if i == len(rest)-1 {
+			sep = 0
+		}
+	}
+	for _, p := range params {
+		if has.Has(p[0]) {
+			continue
+		}
+		if sep != 0 {
+			b.WriteByte(sep)
+		}
+		sep = '&'
+		b.WriteString(p[0] + "=" + url.QueryEscape(p[1]))
+	}
+	if hashed {
+		b.WriteString("#" + fragment)
+	}
+	return b.String()
+}
+
+// data is what the template may name for this person: contact (with its
+// attributes beside and under "attributes"), campaign, now and, for a
+// transactional message, its own values under "data" and by their names.
+func (s *sheet) data(r *recipient, now time.Time) (content.Data, error) {
+	attributes := map[string]any{}
+	if len(r.attributes) > 2 { // more than {}
+		if err := json.Unmarshal(r.attributes, &attributes); err != nil {
+			return nil, fmt.Errorf("read attributes: %w", err)
+		}
+	}
+	contact := make(map[string]any, len(attributes)+9)
+	maps.Copy(contact, attributes)
+	contact["attributes"] = attributes
+	contact["id"] = r.contact.String()
+	for name, value := range map[string]string{"email": r.email, "first_name": r.first, "last_name": r.last, "locale": r.locale,
+		"timezone": r.zone, "region": r.region, "external_id": r.external} {
+		contact[name] = nil
+		if value != "" {
+			contact[name] = value
+		}
+	}
+	out := content.Data{}
+	if len(r.data) > 2 {
+		own := map[string]any{}
+		if err := json.Unmarshal(r.data, &own); err != nil {
+			return nil, fmt.Errorf("read data: %w", err)
+		}
+		maps.Copy(out, own)
+		out["data"] = own
+	}
+	out["contact"], out["campaign"], out["now"] = contact, s.values, now
+	return out, nil
+}
+
+// addressOf reads the mailbox of a person. A person without a valid one is
+// kairos.ErrInvalid.
+func addressOf(r *recipient) (Address, error) {
+	parsed, err := mail.ParseAddress(r.email)
+	if err != nil || parsed.Name != "" || parsed.Address != strings.TrimSpace(r.email) || strings.ContainsFunc(parsed.Address, unicode.IsControl) {
+		return Address{}, kairos.Invalid("email", "is not an address")
+	}
+	name := strings.TrimSpace(r.first + " " + r.last)
+	name = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || c == '\u2028' || c == '\u2029' {
+			return ' '
+		}
+		return c
+	}, name)
+	return Address{Name: name, Email: parsed.Address}, nil
+}
+
+// returnPath is the envelope sender of an attempt: a bounce comes back to it.
+func (d *Delivery) returnPath(ref kairos.AttemptRef) string {
+	if d.opts.BounceDomain == "" {
+		return ""
+	}
+	return "bounce+" + ref.String() + "@" + d.opts.BounceDomain
+}
+
+// ParseReturnPath reads the attempt from the envelope sender that a bounce
+// came back to.
+func ParseReturnPath(address string) (kairos.AttemptRef, error) {
+	local, _, _ := strings.Cut(address, "@")
+	ref, ok := strings.CutPrefix(strings.ToLower(local), "bounce+")
+	if !ok {
+		return kairos.AttemptRef{}, kairos.Invalid("return_path", "names no attempt")
+	}
+	return kairos.ParseAttemptRef(ref)
+}

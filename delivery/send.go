@@ -1,0 +1,263 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"kairos"
+	"kairos/internal/batch"
+)
+
+// SendTask asks for one batch of a campaign to be sent.
+type SendTask struct{ kairos.Ref }
+
+// Kind implements kairos.Task.
+func (SendTask) Kind() string { return kairos.KindSend }
+
+// UrgentTask asks for a transactional message to be sent, ahead of campaigns.
+type UrgentTask struct{ kairos.Ref }
+
+// Kind implements kairos.Task.
+func (UrgentTask) Kind() string { return kairos.KindUrgent }
+
+// Send hands the notifications of a batch to a provider. It returns nil when
+// every one of them has its outcome or will be taken up again, and when there
+// is nothing to do. When ctx ends it starts nothing more, finishes what is in
+// flight within the provider's time-out and gives the rest of the batch back.
+func (d *Delivery) Send(ctx context.Context, task SendTask) ([]kairos.Task, error) {
+	return nil, d.send(ctx, task.Ref)
+}
+
+// SendFirst is Send for transactional messages.
+func (d *Delivery) SendFirst(ctx context.Context, task UrgentTask) ([]kairos.Task, error) {
+	return nil, d.send(ctx, task.Ref)
+}
+
+var errStopping = errors.New("the process is stopping")
+
+func (d *Delivery) send(ctx context.Context, ref kairos.Ref) error {
+	if ctx.Err() != nil {
+		return nil // queued it stays; the reconciler rings again
+	}
+	b, err := batch.Claim(ctx, d.pool, ref, d.opts.Owner, d.opts.Lease)
+	if err != nil || b == nil {
+		return err
+	}
+	// The lease is kept while results come in, also after ctx has ended.
+	held, stop := batch.Keep(context.WithoutCancel(ctx), d.pool, b.Ref, d.opts.Owner, d.opts.Lease)
+	defer stop()
+	gate, closeGate := context.WithCancelCause(held)
+	defer closeGate(nil)
+	defer context.AfterFunc(ctx, func() { closeGate(errStopping) })()
+
+	r := &run{d: d, b: b, ctx: ctx, gate: gate}
+	if err := r.all(); err != nil {
+		return fmt.Errorf("send batch %s: %w", b.Batch, err)
+	}
+	return nil
+}
+
+// run is one pass over a claimed batch.
+type run struct {
+	d     *Delivery
+	b     *batch.Claimed
+	sheet *sheet
+	ctx   context.Context // of the caller: its end is a stop
+	gate  context.Context // ends with the lease or with ctx; while it lives, calls may begin
+
+	windows sync.WaitGroup
+	slots   chan struct{} // windows under way
+
+	mu      sync.Mutex
+	opened  []kairos.ID   // notifications an attempt was opened for
+	trouble time.Duration // the provider's, found by a window
+	failed  error         // a window's results could not be written
+}
+
+// verdict says how a pass over a batch ends.
+type verdict struct {
+	done  bool      // nothing is left to send
+	later time.Time // else: when to go on, domain time
+	cause error     // of that, for the operator
+	torn  bool      // a marking's outcome is unclear
+	gone  bool      // the batch is not ours any more
+}
+
+// all sends the batch and puts it where it belongs afterwards.
+func (r *run) all() error {
+	d, b := r.d, r.b
+	now := d.clock.Now()
+	if b.Slot.After(now) { // a doorbell may come a moment early
+		return r.putBack(verdict{later: b.Slot})
+	}
+	c, err := d.campaign(r.gate, b.Campaign)
+	if err != nil {
+		return r.putBack(verdict{later: now.Add(firstPause), cause: err})
+	}
+	compiled, err := d.contents.get(r.gate, d.pool, c.template, c.version)
+	if err != nil && !errors.Is(err, kairos.ErrPermanent) {
+		return r.putBack(verdict{later: now.Add(firstPause), cause: err})
+	}
+	if err != nil { // every message will be skipped as render_failed
+		d.opts.Log.Error("template can't be used", "campaign", c.id, "error", err)
+	}
+	r.sheet = d.newSheet(b, c, compiled)
+	r.slots = make(chan struct{}, 2)
+
+	v := r.loop()
+	r.windows.Wait()
+	switch {
+	case r.failed != nil: // the lease runs out and the reconciler takes over
+		return r.failed
+	case v.torn:
+		return r.mend(v)
+	case v.gone || errors.Is(context.Cause(r.gate), batch.ErrFenced):
+		return nil
+	case r.trouble > 0:
+		wait := r.trouble
+		if _, _, left := d.peek(b.Channel); left < wait {
+			wait = left // another provider may be called
+		}
+		v = verdict{later: d.clock.Now().Add(wait), cause: errors.New("the provider is in trouble")}
+	case !v.done && v.later.IsZero(): // stopping
+		v.later = d.clock.Now()
+	}
+	return r.putBack(v)
+}
+
+// loop marks window after window and lets each be sent beside it.
+func (r *run) loop() verdict {
+	d, b := r.d, r.b
+	after := kairos.ID{} // ids are compared, none is below zero
+	if !b.Lo.IsZero() {
+		after = before(b.Lo)
+	}
+	var early time.Time
+	for {
+		select {
+		case <-r.gate.Done():
+			return verdict{}
+		case r.slots <- struct{}{}:
+		}
+		if r.halted() || r.gate.Err() != nil {
+			return verdict{}
+		}
+		route, limit, wait := d.choose(b.Channel)
+		if route == nil {
+			return verdict{later: d.clock.Now().Add(wait), cause: errors.New("no provider may be called")}
+		}
+		if err := route.flight.Acquire(r.gate, int64(limit)); err != nil {
+			route.health.forget()
+			return verdict{}
+		}
+		m, err := r.mark(route, after, limit)
+		if err != nil || !m.held || !m.runs() {
+			route.flight.Release(int64(limit))
+			route.health.forget()
+			switch {
+			case err != nil:
+				return verdict{torn: true, later: d.clock.Now().Add(firstPause), cause: err}
+			case !m.held:
+				return verdict{gone: true}
+			}
+			return verdict{later: d.clock.Now()} // paused: nobody claims it until it is resumed
+		}
+		w := window{run: r, route: route}
+		for i := range m.all {
+			p := &m.all[i]
+			after = p.id
+			switch {
+			case p.reason == reasonEarly:
+				if early.IsZero() || p.planned.Before(early) {
+					early = p.planned
+				}
+			case p.reason != "":
+				w.skips = append(w.skips, p)
+			case p.number == 0:
+				w.orphans = append(w.orphans, p.id)
+			default:
+				w.open = append(w.open, p)
+			}
+		}
+		route.flight.Release(int64(limit - len(w.open)))
+		if len(w.open) == 0 {
+			route.health.forget()
+		}
+		r.windows.Go(func() {
+			defer func() { <-r.slots }()
+			defer route.flight.Release(int64(len(w.open)))
+			w.work()
+		})
+		if len(m.all) < limit {
+			return verdict{done: early.IsZero(), later: early}
+		}
+	}
+}
+
+// mark opens a window's attempts. It isn't cut short by a stop: that would
+// leave its outcome unclear.
+func (r *run) mark(route *route, after kairos.ID, limit int) (*marked, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), 15*time.Second)
+	defer cancel()
+	m, err := r.d.mark(ctx, r.b, r.sheet.campaign, route.Name(), after, limit)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range m.all {
+		if m.all[i].number > 0 {
+			r.opened = append(r.opened, m.all[i].id)
+		}
+	}
+	return m, nil
+}
+
+func (r *run) halted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.trouble > 0 || r.failed != nil
+}
+
+// putBack finishes the batch or defers it. A lost batch is not an error.
+func (r *run) putBack(v verdict) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), 10*time.Second)
+	defer cancel()
+	var err error
+	if v.done {
+		err = batch.Finish(ctx, r.d.pool, r.b.Ref)
+	} else {
+		err = batch.Defer(ctx, r.d.pool, r.b.Ref, v.later, v.cause)
+	}
+	if errors.Is(err, batch.ErrFenced) {
+		return nil
+	}
+	return err
+}
+
+// before returns the id below id.
+func before(id kairos.ID) kairos.ID {
+	for i := len(id) - 1; i >= 0; i-- {
+		id[i]--
+		if id[i] != 0xff {
+			break
+		}
+	}
+	return id
+}
+
+// peek is choose without taking a probe.
+func (d *Delivery) peek(ch kairos.Channel) (*route, int, time.Duration) {
+	left := time.Hour
+	for _, r := range d.routes[ch] {
+		until, _ := r.health.open(time.Now())
+		if until.IsZero() {
+			return r, r.window, 0
+		}
+		left = min(left, time.Until(until))
+	}
+	return nil, 0, left
+}

@@ -1,0 +1,280 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"kairos"
+	"kairos/internal/batch"
+	"kairos/internal/eventlog"
+	"kairos/internal/pg"
+)
+
+// settleSQL moves attempts out of one state, and with each its notification.
+// An attempt that is in another state by now is left alone, with everything
+// that would have followed.
+//
+// $1 campaign, $2 the state they must be in, $3 now; then one array each:
+// $4 notification, $5 number, $6 state, $7 provider's id, $8 code, $9 detail,
+// $10 the notification's state, $11 its reason, $12 its new batch,
+// $13 evidence.
+const settleSQL = `
+WITH given AS (
+	SELECT * FROM unnest($4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[])
+		AS g(id, number, state, provider_id, code, detail, note, reason, batch, evidence)
+), moved AS (
+	UPDATE attempts a SET state = g.state, ended_at = coalesce(a.ended_at, $3),
+	       provider_id = coalesce(nullif(g.provider_id, ''), a.provider_id), code = coalesce(nullif(g.code, ''), a.code),
+	       detail = coalesce(nullif(g.detail, ''), a.detail), evidence = coalesce(nullif(g.evidence, ''), a.evidence)
+	FROM given g
+	WHERE a.notification = g.id AND a.number = g.number AND a.campaign = $1 AND a.state = $2
+	RETURNING a.notification, a.number
+), noted AS (
+	UPDATE notifications n SET state = g.note, reason = coalesce(nullif(g.reason, ''), n.reason),
+	       done_at = CASE WHEN g.note <> 'planned' THEN $3 END, batch = coalesce(g.batch, n.batch)
+	FROM moved m JOIN given g ON g.id = m.notification AND g.number = m.number
+	WHERE n.id = m.notification AND n.campaign = $1
+	  AND (n.state IN ('planned', 'unknown') OR n.state = 'cancelled' AND g.note <> 'planned')
+	  AND (g.note <> n.state OR g.batch IS NOT NULL)
+)
+SELECT notification, number FROM moved`
+
+// change is one attempt that really moved.
+type change struct {
+	*ending
+	was, is string
+}
+
+// settle writes the results of attempts in one transaction: attempts,
+// notifications, events, suppressions and the batches of what is tried again.
+// Repeating it changes nothing: an attempt moves once.
+func (d *Delivery) settle(ctx context.Context, e *endings) error {
+	err := pg.InTx(ctx, d.pool, func(tx pgx.Tx) error {
+		var events []kairos.Event
+		if len(e.skips)+len(e.orphans) > 0 {
+			more, err := d.settleUnopened(ctx, tx, e)
+			if err != nil {
+				return err
+			}
+			events = more
+		}
+		_, err := d.write(ctx, tx, e, events)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("settle attempts: %w", err)
+	}
+	return nil
+}
+
+// write moves attempts with all that follows, in the caller's transaction, and
+// appends the given events beside its own. It returns what really moved.
+func (d *Delivery) write(ctx context.Context, tx pgx.Tx, e *endings, events []kairos.Event) ([]change, error) {
+	changes, err := d.move(ctx, tx, e)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.insertRetries(ctx, tx, e, changes); err != nil {
+		return nil, err
+	}
+	var bad []Suppression
+	for _, c := range changes {
+		events = append(events, e.eventsOf(c)...)
+		if c.result.BadAddress && c.is == kairos.AttemptRejectedPerm {
+			bad = append(bad, Suppression{Channel: e.channel, Address: c.email, Scope: ScopeAll, Reason: Bounced, Notification: c.id, At: e.at})
+		}
+	}
+	if err := suppress(ctx, tx, bad); err != nil {
+		return nil, err
+	}
+	_, err = eventlog.Append(ctx, tx, events...)
+	return changes, err
+}
+
+// move applies the state machine to the ledger: out of sending first, then
+// out of unknown for what the reconciler has given up meanwhile.
+func (d *Delivery) move(ctx context.Context, tx pgx.Tx, e *endings) ([]change, error) {
+	todo := make([]*ending, len(e.all))
+	for i := range e.all {
+		todo[i] = &e.all[i]
+	}
+	var changes []change
+	for _, state := range []string{kairos.AttemptSending, kairos.AttemptUnknown} {
+		if len(todo) == 0 {
+			break
+		}
+		moved, left, err := d.moveFrom(ctx, tx, e, state, todo)
+		if err != nil {
+			return nil, err
+		}
+		changes, todo = append(changes, moved...), left
+	}
+	return changes, nil
+}
+
+func (d *Delivery) moveFrom(ctx context.Context, tx pgx.Tx, e *endings, state string, todo []*ending) (moved []change, left []*ending, err error) {
+	n := len(todo)
+	ids, numbers, states := make([]kairos.ID, 0, n), make([]int32, 0, n), make([]string, 0, n)
+	providers, codes, details, evidence := make([]string, 0, n), make([]string, 0, n), make([]string, 0, n), make([]string, 0, n)
+	notes, reasons, retries := make([]string, 0, n), make([]string, 0, n), make([]kairos.ID, 0, n)
+	byRef := make(map[kairos.AttemptRef]change, n)
+	for _, end := range todo {
+		to, ok := next(state, end.trigger)
+		if !ok {
+			left = append(left, end)
+			continue
+		}
+		retry := end.retry
+		if state == kairos.AttemptUnknown && end.note == kairos.StatePlanned && retry.IsZero() {
+			// Its batch may be over by now, so it gets one of its own.
+			if e.late.IsZero() {
+				e.late = kairos.NewID()
+			}
+			e.retry(e.late, end.id, e.at)
+			retry = e.late
+			end.retry = retry
+		}
+		ids, numbers, states = append(ids, end.id), append(numbers, end.number), append(states, to)
+		providers, codes, details = append(providers, end.result.ProviderID), append(codes, end.result.Code), append(details, end.result.Detail)
+		notes, reasons, retries, evidence = append(notes, end.note), append(reasons, string(end.reason)), append(retries, retry), append(evidence, end.evidence)
+		byRef[kairos.AttemptRef{Notification: end.id, Number: end.number}] = change{end, state, to}
+	}
+	if len(ids) == 0 {
+		return nil, left, nil
+	}
+	rows, err := tx.Query(ctx, settleSQL, e.campaign, state, e.at, ids, numbers, states, providers, codes, details, notes, reasons, retries, evidence)
+	if err != nil {
+		return nil, nil, fmt.Errorf("move attempts from %s: %w", state, err)
+	}
+	var ref kairos.AttemptRef
+	_, err = pgx.ForEachRow(rows, []any{&ref.Notification, &ref.Number}, func() error {
+		moved = append(moved, byRef[ref])
+		delete(byRef, ref)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("move attempts from %s: %w", state, err)
+	}
+	for _, c := range byRef {
+		left = append(left, c.ending)
+	}
+	return moved, left, nil
+}
+
+// insertRetries adds the batches that changes have moved notifications to.
+func (d *Delivery) insertRetries(ctx context.Context, tx pgx.Tx, e *endings, changes []change) error {
+	used := map[kairos.ID]bool{}
+	var batches []batch.Batch
+	for _, c := range changes {
+		if b := e.retries[c.retry]; b != nil && !used[c.retry] {
+			used[c.retry] = true
+			batches = append(batches, *b)
+		}
+	}
+	_, err := batch.Insert(ctx, tx, batches...)
+	return err
+}
+
+// settleUnopened writes what marking found of notifications without an attempt
+// of ours, under the fence: whoever lost the batch has no say about them.
+func (d *Delivery) settleUnopened(ctx context.Context, tx pgx.Tx, e *endings) ([]kairos.Event, error) {
+	if err := batch.Hold(ctx, tx, e.fence.Ref); err != nil {
+		if errors.Is(err, batch.ErrFenced) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	ids, reasons := make([]kairos.ID, len(e.skips)), make([]string, len(e.skips))
+	people := make(map[kairos.ID]*recipient, len(e.skips))
+	for i, p := range e.skips {
+		ids[i], reasons[i], people[p.id] = p.id, string(p.reason), p
+	}
+	rows, err := tx.Query(ctx, `
+		UPDATE notifications n SET state = 'skipped', reason = g.reason, done_at = $2
+		FROM unnest($3::uuid[], $4::text[]) AS g(id, reason)
+		WHERE n.id = g.id AND n.campaign = $1 AND n.state = 'planned' RETURNING n.id`, e.campaign, e.at, ids, reasons)
+	if err != nil {
+		return nil, fmt.Errorf("skip notifications: %w", err)
+	}
+	skipped, err := pgx.CollectRows(rows, pgx.RowTo[kairos.ID])
+	if err != nil {
+		return nil, fmt.Errorf("skip notifications: %w", err)
+	}
+	events := make([]kairos.Event, 0, len(skipped))
+	for _, id := range skipped {
+		events = append(events, e.skippedEvent(id, people[id].contact, people[id].reason))
+	}
+	if len(e.orphans) == 0 {
+		return events, nil
+	}
+	return events, d.adopt(ctx, tx, e.campaign, e.orphans, e.at)
+}
+
+func (e *endings) skippedEvent(id, contact kairos.ID, reason kairos.Reason) kairos.Event {
+	return kairos.Event{Kind: kairos.NotificationSkipped, OccurredAt: e.at, Campaign: e.campaign, Contact: contact,
+		Notification: id, Ticket: e.ticket, Data: facts{Reason: string(reason)}.json()}
+}
+
+// NotificationResolved tells that an unknown attempt was settled by a person
+// or by its age; data.choice is the attempt's state since, data.actor and
+// data.reason say by whom and why.
+const NotificationResolved = "notification.resolved"
+
+// facts is the data of the events about attempts.
+type facts struct {
+	Provider   string `json:"provider,omitempty"`
+	ProviderID string `json:"provider_id,omitempty"`
+	Attempt    string `json:"attempt,omitempty"` // notification.number
+	Code       string `json:"code,omitempty"`
+	Detail     string `json:"detail,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+	Evidence   string `json:"evidence,omitempty"`
+	Choice     string `json:"choice,omitempty"`
+	Actor      string `json:"actor,omitempty"`
+}
+
+func (f facts) json() json.RawMessage {
+	raw, err := json.Marshal(f)
+	if err != nil {
+		return nil // strings only: it never fails
+	}
+	return raw
+}
+
+// eventsOf tells a change to the log. That bytes left is told once, when the
+// attempt leaves "sending".
+func (e *endings) eventsOf(c change) []kairos.Event {
+	base := kairos.Event{Key: fmt.Sprint(c.number), OccurredAt: e.at, Campaign: e.campaign, Contact: c.contact, Notification: c.id, Ticket: e.ticket}
+	event := func(kind string, f facts) kairos.Event {
+		ev := base
+		f.Provider = c.provider
+		ev.Kind, ev.Data = kind, f.json()
+		return ev
+	}
+	var out []kairos.Event
+	if c.was == kairos.AttemptSending && (c.is == kairos.AttemptAccepted || c.is == kairos.AttemptUnknown) {
+		out = append(out, event(kairos.NotificationSent, facts{}))
+	}
+	switch {
+	case c.is == kairos.AttemptAccepted:
+		out = append(out, event(kairos.NotificationAccepted, facts{ProviderID: c.result.ProviderID, Code: c.result.Code, Evidence: c.evidence}))
+	case c.is == kairos.AttemptUnknown:
+		out = append(out, event(kairos.NotificationUnknown, facts{Code: c.result.Code, Detail: c.result.Detail}))
+	case c.trigger >= tooOld: // told below
+	case c.note == kairos.StateFailed:
+		out = append(out, event(kairos.NotificationRejected, facts{Code: c.result.Code, Detail: c.result.Detail, Reason: string(c.reason)}))
+	case c.note == kairos.StateSkipped:
+		out = append(out, e.skippedEvent(c.id, c.contact, c.reason))
+	}
+	if c.trigger >= tooOld {
+		f := c.by
+		f.Choice, f.Reason = c.is, cmp.Or(f.Reason, string(c.reason))
+		out = append(out, event(NotificationResolved, f))
+	}
+	return out
+}
