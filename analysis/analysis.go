@@ -1,0 +1,113 @@
+// Package analysis is the fourth stage: it turns the event log into funnels
+// and returns on investment.
+//
+// Takes: what collectors spooled (Ship), what clients report (Record), and
+// the event log that all stages write.
+// Gives: the funnel and ROI reports and their CSV, the log's events page by
+// page, by person and live.
+// Owns: the tables journeys, actions, rollups, revenue, conversions.
+// Promises: every event counts once, whatever is repeated or killed; the
+// reports depend on the set of events alone, never on the order in which they
+// came; a rebuild by replay gives the same rows.
+// Fails: with wrapped Postgres errors; kairos.ErrNotFound for an unknown
+// campaign; input is refused per item with kairos.ErrInvalid. The fold never
+// fails on an event's content: what makes no sense stays in the log uncounted.
+package analysis
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"kairos"
+)
+
+// Options tune the stage. The zero value is usable.
+type Options struct {
+	// Owner names this process in batches; unique among all that live.
+	// Default: a fresh id.
+	Owner string
+	// FastClick: a click this close to the message's sending is a machine's.
+	// Default 1 s; negative turns the rule off.
+	FastClick time.Duration
+	// Burst: three distinct links (or both of a message that has two) clicked
+	// within it are a machine's clicks. Default 2 s; negative turns the rule off.
+	Burst time.Duration
+	// Confirming names the providers that report deliveries themselves. For
+	// all others "accepted and not bounced" is delivered. Default: sendgrid.
+	Confirming []string
+	// Bucket: hits without a key of their own that are alike and fall into the
+	// same span of this length are one event. Default 1 s.
+	Bucket time.Duration
+	// MinLift is the smallest relative difference to the mean revenue that an
+	// experiment must be able to see before it may say "no detectable
+	// difference". Default 0.1.
+	MinLift float64
+	// Chunk is how many events are folded in one transaction. Default 5,000.
+	Chunk int
+	// Turn is how long one fold task works before it lets others in. Default 10 s.
+	Turn time.Duration
+	// Log receives what nobody else hears of: quarantined records and waits
+	// for the database. Default: discarded.
+	Log *slog.Logger
+}
+
+// Analysis is the stage. Safe for concurrent use.
+type Analysis struct {
+	pool       *pgxpool.Pool
+	clock      kairos.Clock
+	opts       Options
+	confirming map[string]bool
+
+	shipped, quarantined, unresolved atomic.Int64
+}
+
+// New makes the stage on a pool of internal/pg.
+func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Analysis {
+	if opts.Owner == "" {
+		opts.Owner = "analysis-" + kairos.NewID().String()
+	}
+	if opts.FastClick == 0 {
+		opts.FastClick = time.Second
+	}
+	if opts.Burst == 0 {
+		opts.Burst = 2 * time.Second
+	}
+	if opts.Confirming == nil {
+		opts.Confirming = []string{"sendgrid"}
+	}
+	if opts.Bucket <= 0 {
+		opts.Bucket = time.Second
+	}
+	if opts.MinLift <= 0 {
+		opts.MinLift = 0.1
+	}
+	if opts.Chunk <= 0 {
+		opts.Chunk = 5_000
+	}
+	if opts.Turn <= 0 {
+		opts.Turn = 10 * time.Second
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Analysis{pool: pool, clock: clock, opts: opts, confirming: map[string]bool{}}
+	for _, name := range opts.Confirming {
+		a.confirming[name] = true
+	}
+	return a
+}
+
+// Stats counts what this process shipped since it started.
+type Stats struct {
+	Shipped     int64 // events new to the log
+	Quarantined int64 // records that cannot be an event of the log
+	Unresolved  int64 // hits whose message or person is unknown
+}
+
+// Stats returns the figures of this moment.
+func (a *Analysis) Stats() Stats {
+	return Stats{Shipped: a.shipped.Load(), Quarantined: a.quarantined.Load(), Unresolved: a.unresolved.Load()}
+}

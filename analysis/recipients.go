@@ -1,0 +1,107 @@
+package analysis
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"kairos"
+)
+
+// db is a pool or a transaction.
+type db interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// recipient is who a notification is for and how it was decided.
+type recipient struct {
+	notification, campaign, contact kairos.ID
+	arm                             kairos.Arm
+	channel                         kairos.Channel
+}
+
+// recipients looks notifications up. campaigns may name each one's campaign,
+// the zero ID where it is unknown; that spares the search in every month. A
+// wrong campaign costs a second look and does no harm.
+func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kairos.ID]recipient, error) {
+	found := make(map[kairos.ID]recipient, len(ids))
+	collect := func(rows pgx.Rows, err error) error {
+		if err != nil {
+			return err
+		}
+		var r recipient
+		_, err = pgx.ForEachRow(rows, []any{&r.notification, &r.campaign, &r.contact, &r.arm, &r.channel}, func() error {
+			found[r.notification] = r
+			return nil
+		})
+		return err
+	}
+	if len(ids) == 0 {
+		return found, nil
+	}
+	err := collect(q.Query(ctx, `
+		SELECT n.id, n.campaign, n.contact, n.arm, n.channel
+		FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) JOIN notifications n ON n.id = u.id AND n.campaign = u.campaign`, ids, campaigns))
+	if err != nil {
+		return nil, fmt.Errorf("look up notifications: %w", err)
+	}
+	var rest []kairos.ID
+	for _, id := range ids {
+		if _, ok := found[id]; !ok {
+			rest = append(rest, id)
+		}
+	}
+	if len(rest) == 0 {
+		return found, nil
+	}
+	err = collect(q.Query(ctx, `SELECT id, campaign, contact, arm, channel FROM notifications WHERE id = ANY ($1)`, rest))
+	if err != nil {
+		return nil, fmt.Errorf("look up notifications: %w", err)
+	}
+	return found, nil
+}
+
+// contactsByExternalID resolves the names clients have for people.
+func contactsByExternalID(ctx context.Context, q db, names []string) (map[string]kairos.ID, error) {
+	found := make(map[string]kairos.ID, len(names))
+	if len(names) == 0 {
+		return found, nil
+	}
+	rows, err := q.Query(ctx, `SELECT external_id, id FROM contacts WHERE external_id = ANY ($1)`, names)
+	if err != nil {
+		return nil, fmt.Errorf("look up contacts: %w", err)
+	}
+	var name string
+	var id kairos.ID
+	_, err = pgx.ForEachRow(rows, []any{&name, &id}, func() error {
+		found[name] = id
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up contacts: %w", err)
+	}
+	return found, nil
+}
+
+// contactsExist returns which of the ids are contacts.
+func contactsExist(ctx context.Context, q db, ids []kairos.ID) (map[kairos.ID]bool, error) {
+	found := make(map[kairos.ID]bool, len(ids))
+	if len(ids) == 0 {
+		return found, nil
+	}
+	rows, err := q.Query(ctx, `SELECT id FROM contacts WHERE id = ANY ($1)`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look up contacts: %w", err)
+	}
+	var id kairos.ID
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		found[id] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up contacts: %w", err)
+	}
+	return found, nil
+}

@@ -1,0 +1,126 @@
+package analysis
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"kairos"
+	"kairos/internal/spool"
+)
+
+// Bounds of one transaction of the shipper.
+const (
+	shipHits  = 2_000
+	shipBytes = 4 << 20
+)
+
+// The shipper's waits while Postgres is away.
+const (
+	minWait = 100 * time.Millisecond
+	maxWait = 5 * time.Second
+)
+
+// Ship moves a collector's spooled hits into the event log, oldest segment
+// first, until ctx ends; then it returns nil. A segment is removed only after
+// all of its hits are committed, so it is repeated after a crash; what is in
+// the log already stays one event. While Postgres is away it waits and tries
+// again. A record that can be no event is counted and logged, and its segment
+// goes to the spool's quarantine instead, after its good records are in.
+func (a *Analysis) Ship(ctx context.Context, sp *spool.Spool) error {
+	for {
+		seg, err := sp.Next(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("ship events: %w", err)
+		}
+		wait := minWait
+		for {
+			err := a.shipSegment(ctx, seg)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err == nil {
+				break
+			}
+			a.opts.Log.Warn("shipping waits", "stage", "analysis", "segment", seg.Name(), "wait", wait, "err", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(wait):
+			}
+			wait = min(2*wait, maxWait)
+		}
+	}
+}
+
+func (a *Analysis) shipSegment(ctx context.Context, seg *spool.Segment) error {
+	hits := make([]kairos.Hit, 0, shipHits)
+	bytes, bad := 0, int64(0)
+	flush := func() error {
+		if len(hits) == 0 {
+			return nil
+		}
+		resolved := make([]bool, len(hits))
+		fresh, refusals, err := a.enter(ctx, hits, resolved)
+		if err != nil {
+			return err
+		}
+		for i, err := range refusals {
+			a.quarantine(seg, hits[i].Event.ID, err)
+		}
+		for i, ok := range resolved {
+			if _, refused := refusals[i]; !ok && !refused {
+				a.unresolved.Add(1)
+			}
+		}
+		bad += int64(len(refusals))
+		a.shipped.Add(fresh)
+		hits, bytes = hits[:0], 0
+		return nil
+	}
+	err := seg.Records(func(id kairos.ID, payload []byte) error {
+		hit, err := decodeHit(id, payload)
+		if err != nil {
+			bad++
+			a.quarantine(seg, id, err)
+			return nil
+		}
+		hits, bytes = append(hits, hit), bytes+len(payload)
+		if len(hits) == shipHits || bytes >= shipBytes {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err != nil {
+		return err
+	}
+	if bad > 0 {
+		return seg.SetAside()
+	}
+	return seg.Remove()
+}
+
+func (a *Analysis) quarantine(seg *spool.Segment, id kairos.ID, err error) {
+	a.quarantined.Add(1)
+	a.opts.Log.Error("record quarantined", "stage", "analysis", "segment", seg.Name(), "event", id, "err", err)
+}
+
+// decodeHit reads a spooled payload; id is the record's and wins.
+func decodeHit(id kairos.ID, payload []byte) (hit kairos.Hit, err error) {
+	if err := json.Unmarshal(payload, &hit); err != nil {
+		return hit, fmt.Errorf("read hit: %w", kairos.ErrInvalid) // the cause may quote the payload
+	}
+	hit.Event.ID = id
+	hit.Event.OccurredAt = hit.Event.OccurredAt.UTC()
+	if hit.ExternalID != "" && (len(hit.ExternalID) > maxKey || !validText(hit.ExternalID)) {
+		return hit, kairos.Invalid("external_id", "must be text of at most %d bytes", maxKey)
+	}
+	return hit, check(&hit.Event)
+}
