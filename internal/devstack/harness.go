@@ -45,7 +45,7 @@ type harness struct {
 // installed. Commits aren't durable (see NewPostgres for that).
 func NewDB(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	name := shared.create(t)
+	name := shared.create(t, TemplateDatabase)
 	pool, err := pg.Open(context.Background(), shared.postgres.SocketURL(name))
 	if err != nil {
 		t.Fatal(err)
@@ -65,17 +65,25 @@ func NewDB(t testing.TB) *pgxpool.Pool {
 // NewDBURL is NewDB for clients that connect themselves, over TCP.
 func NewDBURL(t testing.TB) string {
 	t.Helper()
-	return shared.urlOf(t)
+	name := shared.create(t, TemplateDatabase)
+	return shared.postgres.URL(name)
 }
 
-// create makes a database from the template and drops it when t ends.
-func (h *harness) create(t testing.TB) string {
+// NewEmptyDBURL is NewDBURL without the schema, for tests of migrations.
+func NewEmptyDBURL(t testing.TB) string {
+	t.Helper()
+	name := shared.create(t, "template0")
+	return shared.postgres.URL(name)
+}
+
+// create makes a database from a template and drops it when t ends.
+func (h *harness) create(t testing.TB, template string) string {
 	t.Helper()
 	if err := h.start(); err != nil {
 		t.Fatal(err)
 	}
 	name := fmt.Sprintf("test_%d", h.count.Add(1))
-	if err := h.run("CREATE DATABASE " + name + " TEMPLATE " + TemplateDatabase + " STRATEGY FILE_COPY"); err != nil {
+	if err := h.run("CREATE DATABASE " + name + " TEMPLATE " + template + " STRATEGY FILE_COPY"); err != nil {
 		t.Fatalf("create test database: %v", err)
 	}
 	t.Cleanup(func() {
@@ -222,10 +230,4 @@ func check(t testing.TB, errs ...error) {
 	if err := errors.Join(errs...); err != nil {
 		t.Errorf("end server: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-}
-
-func (h *harness) urlOf(t testing.TB) string {
-	t.Helper()
-	name := h.create(t)
-	return h.postgres.URL(name)
 }

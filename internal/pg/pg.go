@@ -91,6 +91,11 @@ func Config(url string, opts ...Option) (*pgxpool.Config, error) {
 			params[name] = value
 		}
 	}
+	for name := range params {
+		if strings.EqualFold(name, "timezone") {
+			delete(params, name)
+		}
+	}
 	params["timezone"] = "UTC"
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 	if !strings.Contains(url, "pool_max_conns") {
