@@ -112,7 +112,7 @@ func TestTornTailThatCannotBeCut(t *testing.T) {
 // Whichever one byte of a sealed segment is flipped: at most the record that
 // holds it is lost, its bytes are in quarantine, the others come out.
 func TestFlippedByteAnywhere(t *testing.T) {
-	const n = 5
+	const n = 3
 	raw, ends := segmentOf(n)
 	for _, suffix := range []string{sealedSuffix, openSuffix} {
 		last := len(raw)
