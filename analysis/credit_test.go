@@ -42,11 +42,12 @@ func TestAttribution(t *testing.T) {
 		attributed int64 // payments
 		window     int64
 	}{
-		"by the message's token":    {func(m msg) []kairos.Event { return append(m.sent(minute), pay(m, hour)) }, 1, 1},
-		"token, before it was sent": {func(m msg) []kairos.Event { return append(m.sent(hour), pay(m, minute)) }, 0, 1},
-		"token, after the window":   {func(m msg) []kairos.Event { return append(m.sent(minute), pay(m, 7*day+minute)) }, 0, 0},
-		"token, at its last moment": {func(m msg) []kairos.Event { return append(m.sent(minute), pay(m, 7*day+minute-1000)) }, 1, 0},
-		"by the person, untouched":  {func(m msg) []kairos.Event { return append(m.sent(minute), bare(m, hour)) }, 0, 1},
+		"by the message's token":     {func(m msg) []kairos.Event { return append(m.sent(minute), pay(m, hour)) }, 1, 1},
+		"token, ahead of the answer": {func(m msg) []kairos.Event { return append(m.sent(hour), pay(m, minute)) }, 1, 1},
+		"token, before its moment":   {func(m msg) []kairos.Event { return append(m.sent(hour), pay(m, -minute)) }, 0, 0},
+		"token, after the window":    {func(m msg) []kairos.Event { return append(m.sent(minute), pay(m, 7*day+minute)) }, 0, 0},
+		"token, at its last moment":  {func(m msg) []kairos.Event { return append(m.sent(minute), pay(m, 7*day+minute-1000)) }, 1, 0},
+		"by the person, untouched":   {func(m msg) []kairos.Event { return append(m.sent(minute), bare(m, hour)) }, 0, 1},
 		"by the person, after a open": {func(m msg) []kairos.Event {
 			return append(m.sent(minute), m.on(kairos.NotificationOpened, minute), bare(m, hour))
 		}, 1, 1},

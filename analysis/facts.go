@@ -18,7 +18,8 @@ const keep = 64
 // facts in any order gives the same value, byte for byte. Times are Unix
 // microseconds, as precise as Postgres keeps them; 0 means unknown.
 type facts struct {
-	Start    int64     `json:"start,omitempty"` // the planned moment, also of the held out
+	Slot     int64     `json:"slot,omitempty"`  // the moment chosen for it when the fold first met it
+	Start    int64     `json:"start,omitempty"` // the planned moment, also of the held out; 0 until they say so
 	Planned  bool      `json:"planned,omitempty"`
 	HeldOut  bool      `json:"held_out,omitempty"`
 	Skipped  bool      `json:"skipped,omitempty"`
@@ -72,11 +73,16 @@ func flag(b bool) int {
 	return 0
 }
 
+// notificationResolved: an unknown attempt was settled by a person or by its
+// age; data.choice is the attempt's state since.
+const notificationResolved = "notification.resolved"
+
 // detail is what the fold reads of an event's data. Wrong types are as if
 // absent.
 type detail struct {
 	PlannedAt time.Time
 	Provider  string
+	Choice    string
 	Links     int
 	Link      string
 	Machine   bool
@@ -89,6 +95,7 @@ func detailOf(e *kairos.Event) (d detail) {
 	var raw struct {
 		PlannedAt any `json:"planned_at"`
 		Provider  any `json:"provider"`
+		Choice    any `json:"choice"`
 		Links     any `json:"links"`
 		Link      any `json:"link"`
 		URL       any `json:"url"`
@@ -103,6 +110,7 @@ func detailOf(e *kairos.Event) (d detail) {
 		}
 	}
 	d.Provider, _ = raw.Provider.(string)
+	d.Choice, _ = raw.Choice.(string)
 	if n, ok := raw.Links.(float64); ok && n >= 1 && n <= 1e6 {
 		d.Links = int(n)
 	}
@@ -133,13 +141,15 @@ func (f *facts) add(e *kairos.Event, confirming map[string]bool) bool {
 	case kairos.NotificationPlanned, kairos.NotificationHeldOut:
 		if d := detailOf(e); !d.PlannedAt.IsZero() {
 			at = d.PlannedAt.UnixMicro()
+		} else if f.Slot != 0 {
+			at = f.Slot
 		}
 		f.Start = earliest(f.Start, at)
 		f.Planned = f.Planned || e.Kind == kairos.NotificationPlanned
 		f.HeldOut = f.HeldOut || e.Kind == kairos.NotificationHeldOut
 	case kairos.NotificationSkipped:
 		f.Skipped = true
-	case kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown, kairos.NotificationRejected:
+	case kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown, kairos.NotificationRejected, notificationResolved:
 		f.attempted(e, at, confirming)
 	case kairos.NotificationDelivered:
 		f.Delivered = true
@@ -182,10 +192,11 @@ func (f *facts) attempted(e *kairos.Event, at int64, confirming map[string]bool)
 		f.Attempts = slices.Insert(f.Attempts, i, attempt{Number: number})
 	}
 	a := &f.Attempts[i]
-	if e.Kind != kairos.NotificationRejected {
+	d := detailOf(e)
+	switch e.Kind {
+	case kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown:
 		a.At = earliest(a.At, at)
 	}
-	d := detailOf(e)
 	f.Links = max(f.Links, d.Links)
 	a.Confirms = a.Confirms || confirming[d.Provider]
 	switch e.Kind {
@@ -197,6 +208,8 @@ func (f *facts) attempted(e *kairos.Event, at int64, confirming map[string]bool)
 		a.Unknown = true
 	case kairos.NotificationRejected:
 		a.Rejected = true
+	case notificationResolved:
+		a.Rejected = a.Rejected || d.Choice == kairos.AttemptNotSent
 	}
 }
 

@@ -145,17 +145,20 @@ func (v *reading) touched(at int64) int64 {
 	return last
 }
 
-// concerned reports whether the two readings may be credited differently.
+// sameReach reports whether two readings are credited alike.
 func (v *reading) sameReach(w *reading) bool {
 	return v.start == w.start && v.sent == w.sent && slices.Equal(v.opens, w.opens) && slices.Equal(v.clicks, w.clicks)
 }
 
-// planned: the window of the intention to treat, start <= at < start + window.
+// inWindow: the window of the intention to treat, start <= at < start + window.
 func (v *reading) inWindow(at int64, r *rules) bool {
 	return v.start != 0 && v.start <= at && at < v.start+r.window.Microseconds()
 }
 
-// reached: the attribution window, sent <= at < sent + window.
+// reached: the attribution window, up to sent + window. "sent" is told when the
+// provider has answered, so a quick person may be ahead of it: the window opens
+// at the planned moment where that is earlier. It takes the message's token or
+// a touch to be credited, and neither exists before the message has left.
 func (v *reading) reached(at int64, r *rules) bool {
-	return v.sent != 0 && v.sent <= at && at < v.sent+r.window.Microseconds()
+	return v.sent != 0 && earliest(v.start, v.sent) <= at && at < v.sent+r.window.Microseconds()
 }

@@ -3,6 +3,7 @@ package analysis
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,6 +21,7 @@ type recipient struct {
 	notification, campaign, contact kairos.ID
 	arm                             kairos.Arm
 	channel                         kairos.Channel
+	plannedAt                       time.Time
 }
 
 // recipients looks notifications up. campaigns may name each one's campaign,
@@ -32,7 +34,7 @@ func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kair
 			return err
 		}
 		var r recipient
-		_, err = pgx.ForEachRow(rows, []any{&r.notification, &r.campaign, &r.contact, &r.arm, &r.channel}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&r.notification, &r.campaign, &r.contact, &r.arm, &r.channel, &r.plannedAt}, func() error {
 			found[r.notification] = r
 			return nil
 		})
@@ -42,7 +44,7 @@ func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kair
 		return found, nil
 	}
 	err := collect(q.Query(ctx, `
-		SELECT n.id, n.campaign, n.contact, n.arm, n.channel
+		SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.planned_at
 		FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) JOIN notifications n ON n.id = u.id AND n.campaign = u.campaign`, ids, campaigns))
 	if err != nil {
 		return nil, fmt.Errorf("look up notifications: %w", err)
@@ -56,7 +58,7 @@ func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kair
 	if len(rest) == 0 {
 		return found, nil
 	}
-	err = collect(q.Query(ctx, `SELECT id, campaign, contact, arm, channel FROM notifications WHERE id = ANY ($1)`, rest))
+	err = collect(q.Query(ctx, `SELECT id, campaign, contact, arm, channel, planned_at FROM notifications WHERE id = ANY ($1)`, rest))
 	if err != nil {
 		return nil, fmt.Errorf("look up notifications: %w", err)
 	}
