@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -116,6 +117,8 @@ func (p *Postgres) build(ctx context.Context, progress func(string)) (err error)
 }
 
 func (p *Postgres) initdb(ctx context.Context) error {
+	runtime.LockOSThread() // see child.run
+	defer runtime.UnlockOSThread()
 	var out []byte
 	var err error
 	// C.UTF-8 sorts by bytes and knows the letters of all languages; systems
@@ -126,6 +129,7 @@ func (p *Postgres) initdb(ctx context.Context) error {
 		cmd.Dir = p.data()
 		cmd.Env = serverEnv()
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: p.as.credential()}
+		tieToParent(cmd.SysProcAttr, syscall.SIGKILL)
 		if out, err = cmd.CombinedOutput(); err == nil {
 			return nil
 		}
@@ -243,13 +247,15 @@ func cacheDir() string {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return ""
 	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return ""
-	}
-	// Somebody else's directory could hold somebody else's cluster.
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return ""
+	// In somebody else's directory there could be somebody else's cluster.
+	for _, at := range []string{base, filepath.Dir(dir), dir} {
+		info, err := os.Lstat(at)
+		if err != nil {
+			return ""
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 && info.IsDir() {
+			return ""
+		}
 	}
 	return dir
 }

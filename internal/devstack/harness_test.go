@@ -111,7 +111,7 @@ func TestStacksSideBySide(t *testing.T) {
 	ctx := context.Background()
 	one, err := devstack.Start(ctx, devstack.Options{})
 	require.NoError(t, err)
-	two, err := devstack.Start(ctx, devstack.Options{EmbeddedRedis: true})
+	two, err := devstack.Start(ctx, devstack.Options{EmbeddedRedis: true, InMemory: true, NoCache: true})
 	require.NoError(t, err)
 	require.NotEqual(t, one.DatabaseURL(), two.DatabaseURL())
 	require.NotEqual(t, one.RedisURL(), two.RedisURL())

@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"kairos/internal/devstack"
 )
@@ -44,6 +45,8 @@ func TestPart(t *testing.T) {
 		url := devstack.NewDBURL(t)
 		dir, pid := shared(t, url)
 		r = report{dir, url, []int{pid}}
+	case "bare": // no Postgres on the machine
+		devstack.NewDB(t)
 	case "pass":
 		devstack.NewDB(t)
 		dir, pid := shared(t, devstack.NewDBURL(t))
@@ -263,4 +266,21 @@ func TestRootsServersDontRunAsRoot(t *testing.T) {
 		require.NoError(t, err)
 		require.NotZero(t, info.Sys().(*syscall.Stat_t).Uid)
 	}
+}
+
+func TestMissingPostgresFailsTheTestInOneLine(t *testing.T) {
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(exe, "-test.run=^TestPart$")
+	cmd.Env = append(os.Environ(), partVariable+"=bare", devstack.PGBinDirVariable+"=/nonexistent")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "a test without Postgres must not pass: %s", out)
+	require.Contains(t, string(out), "install them with `apt-get install postgresql` or set KAIROS_PG_BINDIR")
+}
+
+func TestSharedServerLeavesOneKnownGoroutine(t *testing.T) {
+	devstack.NewDBURL(t)
+	goleak.VerifyNone(t, goleak.IgnoreAnyFunction(devstack.Goroutine))
+	require.Error(t, goleak.Find(), "the name is still needed")
 }

@@ -40,6 +40,10 @@ type Options struct {
 	// NoCache builds the cluster anew instead of copying one from the user's
 	// cache directory.
 	NoCache bool
+	// InMemory puts a temporary directory on a file system in memory where the
+	// machine has one with room (Linux: /dev/shm): starts in a fraction of the
+	// time. For tests that move little data.
+	InMemory bool
 	// Settings are added to Postgres' parameters.
 	Settings map[string]string
 	// Progress is told what is going on, in clauses: "starting Postgres".
@@ -84,7 +88,7 @@ func Start(ctx context.Context, opts Options) (_ *Stack, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if err := s.settle(as, opts.Dir); err != nil {
+	if err := s.settle(as, opts); err != nil {
 		return nil, err
 	}
 	s.Postgres, err = newPostgres(bin, as, PostgresOptions{
@@ -118,12 +122,16 @@ func Start(ctx context.Context, opts Options) (_ *Stack, err error) {
 }
 
 // settle makes or takes the directory.
-func (s *Stack) settle(as *account, dir string) (err error) {
-	if dir == "" {
-		s.dir, err = as.tempDir()
+func (s *Stack) settle(as *account, opts Options) (err error) {
+	if opts.Dir == "" {
+		var places []string
+		if opts.InMemory {
+			places = append(places, memoryDir())
+		}
+		s.dir, err = as.tempDir(places...)
 		return err
 	}
-	if s.dir, err = filepath.Abs(dir); err != nil {
+	if s.dir, err = filepath.Abs(opts.Dir); err != nil {
 		return fmt.Errorf("resolve directory: %w", err)
 	}
 	if err := as.makePath(s.dir); err != nil {
