@@ -44,23 +44,24 @@ func newRoute(p Provider, window int) *route {
 	return r
 }
 
-// choose returns the first provider of the channel that may be called, and how
-// many messages at most; or nil and how long to wait for one.
-func (d *Delivery) choose(ch kairos.Channel) (r *route, window int, wait time.Duration) {
+// choose returns the first provider of the channel that may be called and how
+// many messages at most, or nil and how long to wait for one. A probe decides
+// whether more may follow: wait for its end.
+func (d *Delivery) choose(ch kairos.Channel) (r *route, window int, probe bool, wait time.Duration) {
 	routes := d.routes[ch]
 	wait = time.Minute
 	for i, r := range routes {
 		ok, probe, left := r.health.allows(time.Now())
 		switch {
 		case ok && probe:
-			return r, 1, 0
+			return r, 1, true, 0
 		case ok:
-			return r, r.window, 0
+			return r, r.window, false, 0
 		case i == 0 || left < wait:
 			wait = left
 		}
 	}
-	return nil, 0, wait
+	return nil, 0, false, wait
 }
 
 // wait takes n tokens of the rate.
@@ -166,6 +167,8 @@ func (c *circuit) judge(now time.Time, results []Result) time.Duration {
 		return 0
 	case len(results) == 0:
 		return 0
+	case now.Before(c.until): // a window that was under way when another found out
+		return c.until.Sub(now)
 	}
 	c.silent += silent
 	if notSent == 0 && c.silent < maxSilent && c.until.IsZero() {

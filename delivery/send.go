@@ -117,10 +117,7 @@ func (r *run) all() error {
 	case v.gone || errors.Is(context.Cause(r.gate), batch.ErrFenced):
 		return nil
 	case r.trouble > 0:
-		wait := r.trouble
-		if _, _, left := d.peek(b.Channel); left < wait {
-			wait = left // another provider may be called
-		}
+		wait := min(r.trouble, d.peek(b.Channel)) // another provider may be called
 		v = verdict{later: d.clock.Now().Add(wait), cause: errors.New("the provider is in trouble")}
 	case !v.done && v.later.IsZero(): // stopping
 		v.later = d.clock.Now()
@@ -145,7 +142,7 @@ func (r *run) loop() verdict {
 		if r.halted() || r.gate.Err() != nil {
 			return verdict{}
 		}
-		route, limit, wait := d.choose(b.Channel)
+		route, limit, probe, wait := d.choose(b.Channel)
 		if route == nil {
 			return verdict{later: d.clock.Now().Add(wait), cause: errors.New("no provider may be called")}
 		}
@@ -191,6 +188,9 @@ func (r *run) loop() verdict {
 			defer route.flight.Release(int64(len(w.open)))
 			w.work()
 		})
+		if probe {
+			r.windows.Wait()
+		}
 		if len(m.all) < limit {
 			return verdict{done: early.IsZero(), later: early}
 		}
@@ -249,15 +249,15 @@ func before(id kairos.ID) kairos.ID {
 	return id
 }
 
-// peek is choose without taking a probe.
-func (d *Delivery) peek(ch kairos.Channel) (*route, int, time.Duration) {
+// peek returns how long until a provider of the channel may be called.
+func (d *Delivery) peek(ch kairos.Channel) time.Duration {
 	left := time.Hour
 	for _, r := range d.routes[ch] {
 		until, _ := r.health.open(time.Now())
 		if until.IsZero() {
-			return r, r.window, 0
+			return 0
 		}
 		left = min(left, time.Until(until))
 	}
-	return nil, 0, left
+	return left
 }
