@@ -127,6 +127,30 @@ func TestTailMovesOnlyWithItsTransaction(t *testing.T) {
 	require.Equal(t, []string{"a.e0", "a.e1", "a.e2", "a.e3", "a.e4", "a.e5", "a.e6"}, kinds)
 }
 
+// What a filter leaves out is passed once, not scanned again at every turn.
+func TestTailPassesWhatItsFilterLeavesOut(t *testing.T) {
+	t.Parallel()
+	pool := devstack.NewDB(t)
+	write(t, pool, event(kairos.NewID(), "a.other", ""))
+	settle(t, pool)
+	var seen int
+	tail := func() {
+		_, err := eventlog.Tail(t.Context(), pool, "r", eventlog.Filter{Kinds: []string{"a.mine"}}, 10,
+			func(_ context.Context, _ pgx.Tx, events []kairos.Event) error { seen += len(events); return nil })
+		require.NoError(t, err)
+	}
+	tail()
+	var passed bool
+	require.NoError(t, pool.QueryRow(t.Context(), `
+		SELECT NOT EXISTS (SELECT FROM events e WHERE (e.xid, e.position) > (c.xid, c.position)) FROM event_cursors c`).Scan(&passed))
+	require.True(t, passed)
+	write(t, pool, event(kairos.NewID(), "a.mine", ""))
+	settle(t, pool)
+	tail()
+	tail()
+	require.Equal(t, 1, seen)
+}
+
 func TestReadResumesAtACursor(t *testing.T) {
 	t.Parallel()
 	pool := devstack.NewDB(t)

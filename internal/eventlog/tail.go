@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 
@@ -27,22 +28,38 @@ type DB interface {
 const columnsRead = `id, kind, version, subject, key, occurred_at, recorded_at, campaign, contact, notification, ticket, data, xid::text::bigint, position`
 
 // Read returns up to limit settled events after the cursor, in the log's
-// order. Settled: every transaction at or before theirs has ended. The cursor
-// to go on from is that of the last event, or, where a filter left nothing,
-// next.
+// order. Settled: every transaction at or before theirs has ended.
 func Read(ctx context.Context, db DB, after kairos.Cursor, f Filter, limit int) (events []kairos.Event, err error) {
+	bound, err := settled(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	return readBelow(ctx, db, after, bound, f, limit)
+}
+
+// settled returns the oldest transaction that may still be open: everything
+// below it has ended, and is seen by every later statement.
+func settled(ctx context.Context, db DB) (bound uint64, err error) {
+	var xmin int64
+	err = db.QueryRow(ctx, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint`).Scan(&xmin)
+	if err != nil {
+		return 0, fmt.Errorf("read the log's settled end: %w", err)
+	}
+	return uint64(xmin), nil
+}
+
+func readBelow(ctx context.Context, db DB, after kairos.Cursor, bound uint64, f Filter, limit int) (events []kairos.Event, err error) {
 	kinds := f.Kinds
 	if kinds == nil {
 		kinds = []string{}
 	}
 	rows, err := db.Query(ctx, `
 		SELECT `+columnsRead+` FROM events
-		WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
-		  AND (xid, position) > ($1::text::xid8, $2)
+		WHERE xid < $8::text::xid8 AND (xid, position) > ($1::text::xid8, $2)
 		  AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))
 		  AND ($4::uuid IS NULL OR campaign = $4) AND ($5::uuid IS NULL OR contact = $5) AND ($6::uuid IS NULL OR notification = $6)
 		ORDER BY xid, position LIMIT $7`,
-		fmt.Sprint(after.XID), after.Position, kinds, f.Campaign, f.Contact, f.Notification, limit)
+		fmt.Sprint(after.XID), after.Position, kinds, f.Campaign, f.Contact, f.Notification, limit, fmt.Sprint(bound))
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
@@ -85,7 +102,8 @@ func Head(ctx context.Context, db DB) (c kairos.Cursor, err error) {
 // transaction, and moves the cursor in the same transaction: what fn writes
 // with tx and the place in the log commit together, so each event counts once.
 // Two processes with one reader name take turns. It returns how many events
-// were read; fewer than limit means that the reader is at the end.
+// were read; fewer than limit means that the reader is at the end, and what its
+// filter left out is never looked at again.
 func Tail(ctx context.Context, pool interface {
 	Begin(context.Context) (pgx.Tx, error)
 }, reader string, f Filter, limit int, fn func(ctx context.Context, tx pgx.Tx, events []kairos.Event) error) (n int, err error) {
@@ -106,14 +124,34 @@ func Tail(ctx context.Context, pool interface {
 		return 0, fmt.Errorf("tail %s: %w", reader, err)
 	}
 	at.XID = uint64(xid)
-	events, err := Read(ctx, tx, at, f, limit)
-	if err != nil || len(events) == 0 {
+	bound, err := settled(ctx, tx)
+	if err != nil {
 		return 0, err
 	}
-	if err := fn(ctx, tx, events); err != nil {
-		return 0, fmt.Errorf("tail %s: %w", reader, err)
+	events, err := readBelow(ctx, tx, at, bound, f, limit)
+	if err != nil {
+		return 0, err
 	}
-	last := events[len(events)-1].Cursor
+	var last kairos.Cursor
+	switch n := len(events); {
+	case n == limit && n > 0:
+		last = events[n-1].Cursor
+	case n == 0:
+		var more bool // that the filter left out; without any there is nothing to write
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM events WHERE xid < $3::text::xid8 AND (xid, position) > ($1::text::xid8, $2))`,
+			fmt.Sprint(at.XID), at.Position, fmt.Sprint(bound)).Scan(&more)
+		if err != nil || !more {
+			return 0, err
+		}
+		fallthrough
+	default:
+		last = kairos.Cursor{XID: bound - 1, Position: math.MaxInt64}
+	}
+	if len(events) > 0 {
+		if err := fn(ctx, tx, events); err != nil {
+			return 0, fmt.Errorf("tail %s: %w", reader, err)
+		}
+	}
 	if _, err := tx.Exec(ctx, `
 		UPDATE event_cursors SET xid = $2::text::xid8, position = $3, updated_at = clock_timestamp() WHERE reader = $1`,
 		reader, fmt.Sprint(last.XID), last.Position); err != nil {
