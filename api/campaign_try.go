@@ -25,7 +25,7 @@ type Estimate struct {
 func (a *server) estimateCampaign() {
 	handle(a, call{method: http.MethodPost, path: "/v1/campaigns/{id}/estimate", id: "estimate-campaign", tag: "Campaigns",
 		summary: "Estimate a campaign", about: "Counts the audience and who of it can be written to. Changes nothing.", scopes: launches, nobody: true},
-		func(ctx context.Context, in *byID) (*body[Estimate], error) {
+		func(ctx context.Context, in *ByID) (*body[Estimate], error) {
 			e, err := a.opts.Creation.Estimate(ctx, in.ID.ID)
 			return answer(Estimate{e.Audience, e.NoAddress, e.Suppressed, e.Unsubscribed, e.NoConsent, e.Reachable, e.HeldOut, e.Messages, Amount{Amount: e.Cost}, e.Currency}, err)
 		})
@@ -48,7 +48,7 @@ func (a *server) testCampaign() {
 		about: "Rendered for the persons who have the addresses, with the template's newest version, outside the campaign: " +
 			"it counts in none of its figures. Consent binds it as it does the campaign."},
 		func(ctx context.Context, in *struct {
-			byID
+			ByID
 			Body CampaignTest
 		}) (*body[CampaignTested], error) {
 			c, err := a.opts.Creation.Campaign(ctx, in.ID.ID)

@@ -23,7 +23,7 @@ func (a *server) campaigns() {
 	handle(a, call{method: http.MethodGet, path: "/v1/campaigns", id: "list-campaigns", tag: "Campaigns",
 		summary: "List campaigns", about: "The newest first.", scopes: overviews},
 		func(ctx context.Context, in *struct {
-			page
+			Page
 			State string `query:"state" enum:"draft,scheduled,running,paused,cancelled,finished,failed"`
 		}) (*listOutput[Campaign], error) {
 			cs, next, err := a.opts.Creation.Campaigns(ctx, creation.CampaignQuery{State: in.State, Limit: in.Limit, After: in.After})
@@ -34,14 +34,14 @@ func (a *server) campaigns() {
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/campaigns/{id}", id: "get-campaign", tag: "Campaigns",
 		summary: "Get a campaign and its progress", scopes: overviews},
-		func(ctx context.Context, in *byID) (*body[Campaign], error) {
+		func(ctx context.Context, in *ByID) (*body[Campaign], error) {
 			c, err := a.opts.Creation.Campaign(ctx, in.ID.ID)
 			return a.campaignAnswer(ctx, c, err)
 		})
 	handle(a, call{method: http.MethodPatch, path: "/v1/campaigns/{id}", id: "update-campaign", tag: "Campaigns",
 		summary: "Change a draft", about: "A field that is given replaces the whole of it. A launched campaign is 409.", scopes: launches, errors: []int{409}},
 		func(ctx context.Context, in *struct {
-			byID
+			ByID
 			Body CampaignPatch
 		}) (*body[Campaign], error) {
 			c, err := a.opts.Creation.Campaign(ctx, in.ID.ID)
@@ -65,7 +65,7 @@ func (a *server) campaigns() {
 func (a *server) action(name, summary, about string, do func(context.Context, kairos.ID, kairos.Ticket) (creation.Campaign, error)) {
 	handle(a, call{method: http.MethodPost, path: "/v1/campaigns/{id}/" + name, id: name + "-campaign", tag: "Campaigns",
 		summary: summary, about: about + " A state that doesn't allow it is 409.", scopes: launches, nobody: true},
-		func(ctx context.Context, in *byID) (*body[Campaign], error) {
+		func(ctx context.Context, in *ByID) (*body[Campaign], error) {
 			c, err := do(ctx, in.ID.ID, ticket(ctx))
 			return a.campaignAnswer(ctx, c, err)
 		})

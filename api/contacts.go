@@ -33,7 +33,7 @@ func (a *server) contacts() {
 	handle(a, call{method: http.MethodGet, path: "/v1/contacts", id: "list-contacts", tag: "Contacts",
 		summary: "List people", scopes: audience},
 		func(ctx context.Context, in *struct {
-			page
+			Page
 			ExternalID string `query:"external_id" maxLength:"200"`
 			Email      string `query:"email" maxLength:"254"`
 		}) (*listOutput[Contact], error) {
@@ -45,14 +45,14 @@ func (a *server) contacts() {
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/contacts/{id}", id: "get-contact", tag: "Contacts",
 		summary: "Get a person", scopes: audience},
-		func(ctx context.Context, in *byID) (*body[Contact], error) {
+		func(ctx context.Context, in *ByID) (*body[Contact], error) {
 			c, err := a.opts.Creation.Contact(ctx, in.ID.ID)
 			return answer(contactOf(&c), err)
 		})
 	handle(a, call{method: http.MethodPatch, path: "/v1/contacts/{id}", id: "patch-contact", tag: "Contacts",
 		summary: "Change a person", about: "A JSON merge patch: what is absent stays, null removes.", scopes: audience, errors: []int{409}},
 		func(ctx context.Context, in *struct {
-			byID
+			ByID
 			Body ContactPatch
 		}) (*body[Contact], error) {
 			var patch creation.ContactPatch // the checked body once more, for its nulls
@@ -64,13 +64,13 @@ func (a *server) contacts() {
 		})
 	handle(a, call{method: http.MethodDelete, path: "/v1/contacts/{id}", id: "erase-contact", tag: "Contacts", status: 204,
 		summary: "Erase a person", about: "Removes the personal data; the counts stay. A repetition is 204 too.", scopes: audience},
-		func(ctx context.Context, in *byID) (*nothing, error) {
+		func(ctx context.Context, in *ByID) (*nothing, error) {
 			return nil, a.opts.Creation.EraseContact(ctx, in.ID.ID)
 		})
 	handle(a, call{method: http.MethodPut, path: "/v1/contacts/{id}/preferences", id: "set-preferences", tag: "Contacts",
 		summary: "Set a person's preferences", about: "Replaces all of them.", scopes: audience, errors: []int{409}},
 		func(ctx context.Context, in *struct {
-			byID
+			ByID
 			Body Preferences
 		}) (*body[Preferences], error) {
 			c, err := a.opts.Creation.SetPreferences(ctx, in.ID.ID, in.Body.preferences())

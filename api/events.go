@@ -59,23 +59,23 @@ func (a *server) events() {
 
 // eventQuery narrows a reading of the log.
 type eventQuery struct {
-	page
-	eventFilter
+	Page
+	EventFilter
 }
 
-type eventFilter struct {
+type EventFilter struct {
 	Kind         []string `query:"kind" maxItems:"50" doc:"Only these kinds, separated by commas."`
 	Campaign     ID       `query:"campaign"`
 	Contact      ID       `query:"contact"`
 	Notification ID       `query:"notification"`
 }
 
-func (f *eventFilter) query() analysis.EventQuery {
+func (f *EventFilter) query() analysis.EventQuery {
 	return analysis.EventQuery{Kinds: f.Kind, Campaign: f.Campaign.ID, Contact: f.Contact.ID, Notification: f.Notification.ID}
 }
 
 func (q *eventQuery) query() (analysis.EventQuery, error) {
-	out := q.eventFilter.query()
+	out := q.EventFilter.query()
 	out.Limit = q.Limit
 	var err error
 	out.After, err = kairos.ParseCursor(q.After)
@@ -135,8 +135,8 @@ func (a *server) timeline() {
 	handle(a, call{method: http.MethodGet, path: "/v1/contacts/{id}/timeline", id: "get-timeline", tag: "Contacts",
 		summary: "Get all events about a person", about: "The newest first.", scopes: audience},
 		func(ctx context.Context, in *struct {
-			byID
-			page
+			ByID
+			Page
 		}) (*listOutput[Event], error) {
 			before, err := kairos.ParseCursor(in.After)
 			if err != nil {

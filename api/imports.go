@@ -75,13 +75,13 @@ func (a *server) imports() {
 
 	handle(a, call{method: http.MethodGet, path: "/v1/imports/{id}", id: "get-import", tag: "Imports",
 		summary: "Get an import", scopes: audience},
-		func(ctx context.Context, in *byID) (*body[Import], error) {
+		func(ctx context.Context, in *ByID) (*body[Import], error) {
 			i, err := a.opts.Creation.Import(ctx, in.ID.ID)
 			return answer(importOf(&i), err)
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/imports", id: "list-imports", tag: "Imports",
 		summary: "List imports", about: "The newest first.", scopes: audience},
-		func(ctx context.Context, in *page) (*listOutput[Import], error) {
+		func(ctx context.Context, in *Page) (*listOutput[Import], error) {
 			is, next, err := a.opts.Creation.Imports(ctx, in.Limit, in.After)
 			if err != nil {
 				return nil, err

@@ -48,8 +48,8 @@ func (a *server) notifications() {
 	handle(a, call{method: http.MethodGet, path: "/v1/campaigns/{id}/notifications", id: "list-notifications", tag: "Notifications",
 		summary: "List a campaign's recipients", about: "Each with where the message stands and why.", scopes: overviews},
 		func(ctx context.Context, in *struct {
-			byID
-			page
+			ByID
+			Page
 			State string `query:"state" enum:"planned,accepted,unknown,failed,skipped,cancelled,held_out"`
 		}) (*listOutput[Notification], error) {
 			if _, err := a.opts.Creation.Campaign(ctx, in.ID.ID); err != nil {
@@ -63,13 +63,13 @@ func (a *server) notifications() {
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/notifications/{id}", id: "get-notification", tag: "Notifications",
 		summary: "Get a message and its attempts", scopes: overviews},
-		func(ctx context.Context, in *byID) (*body[Notification], error) {
+		func(ctx context.Context, in *ByID) (*body[Notification], error) {
 			n, err := a.opts.Delivery.Notification(ctx, in.ID.ID)
 			return answer(notificationOf(&n), err)
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/notifications/{id}/explain", id: "explain-notification", tag: "Notifications",
 		summary: "Explain a message", about: "Why this person, this channel, this minute: the arm and its propensity, the rules in the order asked, the hours that were allowed.", scopes: overviews},
-		func(ctx context.Context, in *byID) (*body[Explanation], error) {
+		func(ctx context.Context, in *ByID) (*body[Explanation], error) {
 			e, err := a.opts.Orchestration.Explain(ctx, in.ID.ID)
 			if err != nil {
 				return nil, err

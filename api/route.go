@@ -146,8 +146,8 @@ func locationOf(item *huma.PathItem, method, field string) string {
 	return "body." + field
 }
 
-// page is the query of every list.
-type page struct {
+// Page is the query of every list.
+type Page struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"How many at most."`
 	After string `query:"after" maxLength:"500" doc:"The next of the page before."`
 }
@@ -172,8 +172,8 @@ func newList[T, W any](things []T, next string, wire func(*T) W) *listOutput[W] 
 	return out
 }
 
-// byID is the input of calls on one thing.
-type byID struct {
+// ByID is the input of calls on one thing.
+type ByID struct {
 	ID ID `path:"id" doc:"Its id."`
 }
 

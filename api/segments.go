@@ -41,7 +41,7 @@ func (a *server) segments() {
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/segments", id: "list-segments", tag: "Segments",
 		summary: "List segments", scopes: scopes},
-		func(ctx context.Context, in *page) (*listOutput[Segment], error) {
+		func(ctx context.Context, in *Page) (*listOutput[Segment], error) {
 			ss, next, err := a.opts.Creation.Segments(ctx, in.Limit, in.After)
 			if err != nil {
 				return nil, err
@@ -50,13 +50,13 @@ func (a *server) segments() {
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/segments/{id}", id: "get-segment", tag: "Segments",
 		summary: "Get a segment", scopes: scopes},
-		func(ctx context.Context, in *byID) (*body[Segment], error) {
+		func(ctx context.Context, in *ByID) (*body[Segment], error) {
 			s, err := a.opts.Creation.Segment(ctx, in.ID.ID)
 			return answer(segmentOf(&s), err)
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/segments/{id}/count", id: "count-segment", tag: "Segments",
 		summary: "Count a segment's people", scopes: scopes},
-		func(ctx context.Context, in *byID) (*body[SegmentCount], error) {
+		func(ctx context.Context, in *ByID) (*body[SegmentCount], error) {
 			n, err := a.opts.Creation.CountSegment(ctx, in.ID.ID)
 			return answer(SegmentCount{n}, err)
 		})

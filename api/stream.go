@@ -34,7 +34,7 @@ func (a *server) stream() {
 		about: "Server-sent events, or WebSocket where the request asks for an upgrade: one event each, as in the list. " +
 			"The id of each is its cursor: come back with it in `Last-Event-ID` (or `after`) and nothing is missed or repeated. Without it the stream begins now."},
 		func(ctx context.Context, in *struct {
-			eventFilter
+			EventFilter
 			After       string `query:"after" maxLength:"100" doc:"Begin behind this cursor; start for the beginning of the log."`
 			LastEventID string `header:"Last-Event-ID" maxLength:"100" doc:"Begin behind this cursor; wins over after."`
 		}) (*huma.StreamResponse, error) {

@@ -37,7 +37,7 @@ func (a *server) suppressions() {
 	handle(a, call{method: http.MethodGet, path: "/v1/suppressions", id: "list-suppressions", tag: "Suppressions",
 		summary: "List suppressions", scopes: audience},
 		func(ctx context.Context, in *struct {
-			page
+			Page
 			Contact ID `query:"contact"`
 		}) (*listOutput[Suppression], error) {
 			items, next, err := a.listSuppressions(ctx, in.Contact.ID, in.Limit, in.After)
@@ -69,7 +69,7 @@ func (a *server) suppressions() {
 		})
 	handle(a, call{method: http.MethodDelete, path: "/v1/contacts/{id}/suppressions", id: "unsuppress", tag: "Suppressions", status: 204,
 		summary: "Take a person's unsubscription back", about: "For people who asked to come back. Bounces, complaints and manual suppressions stay.", scopes: audience},
-		func(ctx context.Context, in *byID) (*nothing, error) {
+		func(ctx context.Context, in *ByID) (*nothing, error) {
 			if _, err := a.opts.Creation.Contact(ctx, in.ID.ID); err != nil {
 				return nil, err
 			}

@@ -62,14 +62,14 @@ func (a *server) templates() {
 	handle(a, call{method: http.MethodPut, path: "/v1/templates/{id}", id: "save-template", tag: "Templates",
 		summary: "Save a new version of a template", about: about + " Launched campaigns keep the version they pinned.", scopes: launches},
 		func(ctx context.Context, in *struct {
-			byID
+			ByID
 			Body TemplateInput
 		}) (*body[Template], error) {
 			return save(ctx, in.ID.ID, in.Body)
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/templates", id: "list-templates", tag: "Templates",
 		summary: "List templates", about: "Each in its newest version.", scopes: overviews},
-		func(ctx context.Context, in *page) (*listOutput[Template], error) {
+		func(ctx context.Context, in *Page) (*listOutput[Template], error) {
 			ts, next, err := a.opts.Creation.Templates(ctx, in.Limit, in.After)
 			if err != nil {
 				return nil, err
@@ -79,7 +79,7 @@ func (a *server) templates() {
 	handle(a, call{method: http.MethodGet, path: "/v1/templates/{id}", id: "get-template", tag: "Templates",
 		summary: "Get a template", scopes: overviews},
 		func(ctx context.Context, in *struct {
-			byID
+			ByID
 			Version int `query:"version" minimum:"1" maximum:"2147483647" doc:"Default: the newest."`
 		}) (*body[Template], error) {
 			t, err := a.opts.Creation.Template(ctx, in.ID.ID, in.Version)
@@ -88,7 +88,7 @@ func (a *server) templates() {
 	handle(a, call{method: http.MethodPost, path: "/v1/templates/{id}/preview", id: "preview-template", tag: "Templates",
 		summary: "Render a template", about: "For a person or with given values.", scopes: launches},
 		func(ctx context.Context, in *struct {
-			byID
+			ByID
 			Version int `query:"version" minimum:"1" maximum:"2147483647" doc:"Default: the newest."`
 			Body    PreviewInput
 		}) (*body[Preview], error) {

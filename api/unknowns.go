@@ -37,7 +37,7 @@ func (a *server) unknowns() {
 	handle(a, call{method: http.MethodGet, path: "/v1/unknowns", id: "list-unknowns", tag: "Notifications",
 		summary: "List attempts whose fate is open", scopes: overviews},
 		func(ctx context.Context, in *struct {
-			page
+			Page
 			Campaign ID `query:"campaign"`
 		}) (*listOutput[UnknownAttempt], error) {
 			us, next, err := a.opts.Delivery.Unknowns(ctx, delivery.UnknownQuery{Campaign: in.Campaign.ID, Limit: in.Limit, After: in.After})

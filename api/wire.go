@@ -95,13 +95,30 @@ func (a *Amount) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
 }
 
 // Duration is a kairos.Duration: "24h", "90m", "7d".
-type Duration struct{ kairos.Duration }
+type Duration struct {
+	kairos.Duration
+	bad bool
+}
 
 var durationForm = regexp.MustCompile(`^(\d{1,5}d|(\d{1,7}(\.\d+)?(h|m|s|ms))+)$`)
 
 // Schema implements huma.SchemaProvider.
 func (Duration) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: "string", Pattern: durationForm.String(), PatternDescription: "a duration such as 24h, 90m or 7d", Examples: []any{"24h"}}
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler; Resolve says what is wrong.
+func (d *Duration) UnmarshalText(b []byte) error {
+	d.bad = d.Duration.UnmarshalText(b) != nil
+	return nil
+}
+
+// Resolve implements huma.ResolverWithPath: what has the form and is too long.
+func (d *Duration) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
+	if d.bad {
+		return []error{&huma.ErrorDetail{Location: at.String(), Message: "is longer than any duration"}}
+	}
+	return nil
 }
 
 // LocalTime is a kairos.LocalTime: "09:30".

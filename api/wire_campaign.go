@@ -157,7 +157,7 @@ func specOf(s *kairos.CampaignSpec) CampaignSpec {
 		Template: ID{s.Template}, Latest: s.Latest,
 		Audience: Audience{Segment: idOf(s.Audience.Segment), Contacts: wireIDs(s.Audience.Contacts), All: s.Audience.All},
 		Schedule: Schedule{Mode: s.Schedule.Mode, At: s.Schedule.At, LocalTime: LocalTime{s.Schedule.LocalTime},
-			Window: Duration{s.Schedule.Window}, Baseline: LocalTime{s.Schedule.Baseline}},
+			Window: Duration{Duration: s.Schedule.Window}, Baseline: LocalTime{s.Schedule.Baseline}},
 	}
 	for _, c := range s.Channels {
 		out.Channels = append(out.Channels, string(c))
@@ -166,7 +166,7 @@ func specOf(s *kairos.CampaignSpec) CampaignSpec {
 		out.Experiment = &Experiment{e.Holdout, e.Control, e.Explore}
 	}
 	if g := s.Goal; g != (kairos.Goal{}) {
-		out.Goal = &Goal{g.Kind, Duration{g.AttributionWindow}}
+		out.Goal = &Goal{g.Kind, Duration{Duration: g.AttributionWindow}}
 	}
 	if c := s.Cost; c != (kairos.Cost{}) {
 		out.Cost = &Cost{Amount{Amount: c.Fixed}, Amount{Amount: c.PerMessage}, c.Currency}
