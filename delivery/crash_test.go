@@ -79,7 +79,7 @@ func TestKilledAfterTheProviderAccepted(t *testing.T) {
 	require.Equal(t, map[string]int{"unknown": 4, "accepted": 6}, w.counts("notifications"))
 	// Evidence for one, none for the others.
 	w.append(kairos.Event{Kind: kairos.NotificationOpened, Notification: w.notes[0], Campaign: w.campaign, Contact: w.people[0], OccurredAt: start})
-	require.NoError(t, d.Feedback(w.ctx))
+	w.feedback(d)
 	require.Equal(t, map[string]int{"unknown": 3, "accepted": 7}, w.counts("attempts"))
 	w.clock.Advance(73 * time.Hour)
 	require.NoError(t, d.Reconcile(w.ctx))

@@ -252,3 +252,18 @@ func (w *world) eventually(what string, ok func() bool) {
 		}
 	}
 }
+
+// feedback lets delivery read the log to its end. Other tests' transactions
+// hold the settled part back, so it may take a few calls.
+func (w *world) feedback(d *Delivery) {
+	w.t.Helper()
+	w.eventually("the end of the log", func() bool {
+		require.NoError(w.t, d.Feedback(w.ctx))
+		var behind int
+		require.NoError(w.t, w.pool.QueryRow(w.ctx, `
+			SELECT count(*) FROM events e WHERE (e.xid, e.position) > (
+				SELECT coalesce(max(xid::text::bigint), 0)::text::xid8, coalesce(max(position), 0) FROM event_cursors WHERE reader = $1)
+			AND e.kind <> ALL ($2)`, feedbackReader, []string{kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown, NotificationResolved, kairos.NotificationSkipped}).Scan(&behind))
+		return behind == 0
+	})
+}

@@ -97,16 +97,17 @@ func (d *Delivery) resolveByEvidence(ctx context.Context, tx pgx.Tx, events []ka
 	}
 	// The witness named is the least kind among all, so that their order does not matter.
 	_, err := tx.Exec(ctx, `
-		UPDATE attempts a SET evidence = g.kind
-		FROM (SELECT id, number, min(kind) AS kind FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, number, kind) GROUP BY id, number) g
-		WHERE a.notification = g.id AND (g.number = 0 OR a.number = g.number) AND a.state = 'accepted'
-		  AND a.evidence LIKE 'notification.%' AND g.kind < a.evidence`, ids, numbers, kinds)
+		UPDATE attempts a SET evidence = w.kind
+		FROM (SELECT a.campaign, a.notification, a.number, min(g.kind) AS kind
+		      FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, number, kind)
+		      JOIN attempts a ON a.notification = g.id AND (g.number = 0 OR a.number = g.number)
+		      WHERE a.state = 'accepted' AND a.evidence LIKE 'notification.%' GROUP BY 1, 2, 3) w
+		WHERE a.campaign = w.campaign AND a.notification = w.notification AND a.number = w.number AND w.kind < a.evidence`, ids, numbers, kinds)
 	if err != nil {
 		return fmt.Errorf("name the evidence: %w", err)
 	}
 	rows, err := tx.Query(ctx, `
-		WITH g AS (SELECT id, number, min(kind) AS kind FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, number, kind) GROUP BY id, number),
-		hit AS (
+		WITH g AS (SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, number, kind)), hit AS (
 			SELECT a.campaign, a.notification, a.number, a.provider FROM attempts a
 			WHERE a.notification = ANY ($1) AND a.state IN ('sending', 'unknown')
 			ORDER BY a.campaign, a.notification FOR UPDATE)

@@ -25,7 +25,9 @@ func TestRulesAtTheLastMoment(t *testing.T) {
 		{"contact gone", nil, func(w *world, _ *Delivery) { w.exec(`DELETE FROM contacts`) }, kairos.ReasonNoContact},
 		{"erased", nil, func(w *world, _ *Delivery) { w.exec(`UPDATE contacts SET erased_at = now(), email = NULL`) }, kairos.ReasonErased},
 		{"address removed", nil, func(w *world, _ *Delivery) { w.exec(`UPDATE contacts SET email = NULL`) }, kairos.ReasonNoAddress},
-		{"address smuggles", nil, func(w *world, _ *Delivery) { w.exec("UPDATE contacts SET email = E'a@b.example\\r\\nBcc: c@d.example'") }, kairos.ReasonBadAddress},
+		{"address smuggles", nil, func(w *world, _ *Delivery) {
+			w.exec("UPDATE contacts SET email = E'a@b.example\\r\\nBcc: c@d.example'")
+		}, kairos.ReasonBadAddress},
 		{"address has a name", nil, func(w *world, _ *Delivery) { w.exec(`UPDATE contacts SET email = 'Ann <a@b.example>'`) }, kairos.ReasonBadAddress},
 		{"suppressed by address", nil, suppressed(Suppression{Address: "p0@EXAMPLE.org", Scope: ScopeAll, Reason: Manual}), kairos.ReasonSuppressed},
 		{"suppressed by hash", nil, suppressed(Suppression{Hash: addressHash("p0@example.org"), Scope: ScopeAll, Reason: Bounced}), kairos.ReasonSuppressed},
