@@ -15,11 +15,12 @@ const (
 	maxAddress = 254
 )
 
-// cleanAddress returns the form of an address that goes on the wire: a dot-atom,
+// CleanAddress returns the form of an address that goes on the wire: a dot-atom,
 // an at sign and a host name, in ASCII; a name in another script is converted
 // (IDNA). It takes less than net/mail does: no quoted local part, no comment, no
-// literal address, so nothing in it can end a command or a header.
-func cleanAddress(field, s string) (string, error) {
+// literal address, so nothing in it can end a command or a header. The error is a
+// kairos.FieldError for field.
+func CleanAddress(field, s string) (string, error) {
 	at := strings.LastIndexByte(s, '@')
 	if at < 1 || at > maxLocal || at == len(s)-1 {
 		return "", kairos.Invalid(field, "is not an address")
@@ -96,7 +97,7 @@ func isHost(s string) bool {
 
 // appendMailbox appends a header that holds one address.
 func appendMailbox(dst []byte, header, field string, a delivery.Address) ([]byte, error) {
-	addr, err := cleanAddress(field, a.Email)
+	addr, err := CleanAddress(field, a.Email)
 	if err != nil {
 		return dst, err
 	}

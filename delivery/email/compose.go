@@ -97,6 +97,9 @@ func appendHeaders(dst []byte, m *delivery.Message) ([]byte, error) {
 	if dst, err = appendMailbox(dst, "To", "to", m.To); err != nil {
 		return dst, err
 	}
+	if len(m.Rendered.Subject) != m.Content.Subject.Holes() {
+		return dst, kairos.Invalid("rendered", "doesn't fit its content")
+	}
 	if dst, err = appendText(dst, "Subject", "subject", m.Content.Subject.Join(m.Rendered.Subject)); err != nil {
 		return dst, err
 	}
@@ -214,4 +217,18 @@ func isSlug(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= 64
+}
+
+// Check reports whether AppendMessage would write m, without the work. The error
+// is a kairos.FieldError that never holds the value.
+func Check(m *delivery.Message) error {
+	if m.Content == nil {
+		return kairos.Invalid("content", "is missing")
+	}
+	r := &m.Rendered
+	if len(r.Subject) != m.Content.Subject.Holes() || len(r.HTML) != m.Content.HTML.Holes() || len(r.Text) != m.Content.Text.Holes() {
+		return kairos.Invalid("rendered", "doesn't fit its content")
+	}
+	_, err := appendHeaders(make([]byte, 0, 2048), m)
+	return err
 }

@@ -207,14 +207,14 @@ func (p *Provider) Send(ctx context.Context, msgs []*delivery.Message) []deliver
 
 // compose writes one message at the end of dst.
 func (p *Provider) compose(dst []byte, m *delivery.Message, l *letter) (_ []byte, err error) {
-	if l.to, err = cleanAddress("to", m.To.Email); err != nil {
+	if l.to, err = CleanAddress("to", m.To.Email); err != nil {
 		return dst, err
 	}
 	from, field := m.ReturnPath, "return_path"
 	if from == "" {
 		from, field = m.From.Email, "from"
 	}
-	if l.from, err = cleanAddress(field, from); err != nil {
+	if l.from, err = CleanAddress(field, from); err != nil {
 		return dst, err
 	}
 	start := len(dst)

@@ -1,6 +1,7 @@
 package email
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func (c *conn) open(ctx context.Context, l *letter, announced bool) (bool, error
 	}
 	for _, step := range steps[first:] {
 		if group != nil {
-			end := lineEnd(group)
+			end := bytes.IndexByte(group, '\n') + 1
 			if _, err := c.write(group[:end]); err != nil {
 				return false, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
 			}
@@ -205,35 +206,14 @@ func (c *conn) stale(ctx context.Context, fresh bool, err error) error {
 	return err
 }
 
-func lineEnd(b []byte) int {
-	for i, c := range b {
-		if c == '\n' {
-			return i + 1
-		}
-	}
-	return len(b)
-}
-
 // stuffDots doubles dots at the beginning of lines (RFC 5321, 4.5.2) in
 // b[start:] and appends the final dot. Our own messages have no such line.
 func stuffDots(b []byte, start int) []byte {
-	extra := 0
-	at := true
-	for i := start; i < len(b); {
-		if at && b[i] == '.' {
-			extra++
-		}
-		at = false
-		j := lineEnd(b[i:])
-		if j > 0 && b[i+j-1] == '\n' {
-			at = true
-		}
-		i += j
-	}
-	if extra > 0 {
-		src := append([]byte(nil), b[start:]...)
+	msg := b[start:]
+	if bytes.HasPrefix(msg, []byte(".")) || bytes.Contains(msg, []byte("\n.")) {
+		src := bytes.Clone(msg)
 		b = b[:start]
-		at = true
+		at := true
 		for _, c := range src {
 			if at && c == '.' {
 				b = append(b, '.')

@@ -186,7 +186,7 @@ func (e apiErrors) text() string {
 	if len(e.Errors) == 0 {
 		return "request refused"
 	}
-	return redact(e.Errors[0].Message)
+	return redact(e.Errors[0].Message, "")
 }
 
 // about returns the first part of the first error's field, or "".
@@ -229,11 +229,13 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return min(max(wait, time.Second), time.Hour)
 }
 
-// redact returns at most 160 bytes of printable text without any address.
-func redact(s string) string {
+// redact returns at most 160 bytes of printable text without any address, and
+// without the given local part.
+func redact(s, local string) string {
 	words := strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+	local = strings.ToLower(local)
 	for i, w := range words {
-		if strings.Contains(w, "@") {
+		if strings.Contains(w, "@") || len(local) > 2 && strings.Contains(strings.ToLower(w), local) {
 			words[i] = "<address>"
 		}
 	}

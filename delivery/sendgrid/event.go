@@ -44,6 +44,7 @@ var kinds = map[string]string{
 // posted is one event as SendGrid posts it, custom args among its own fields.
 type posted struct {
 	Event          string   `json:"event"`
+	Email          flexible `json:"email"` // read to be left out
 	Timestamp      flexible `json:"timestamp"`
 	EventID        string   `json:"sg_event_id"`
 	MessageID      string   `json:"sg_message_id"`
@@ -136,7 +137,7 @@ func (p *posted) event(now time.Time) (kairos.Event, bool) {
 	d := data{
 		Source: "sendgrid", Attempt: p.attempt(id),
 		EventID: token(p.EventID), MessageID: token(p.MessageID), Type: token(p.Type),
-		Classification: redact(p.Classification),
+		Classification: redact(p.Classification, ""),
 	}
 	d.Class = p.class()
 	d.Code, d.Reason = p.why()
@@ -189,7 +190,8 @@ func (p *posted) why() (code, reason string) {
 	if text == "" {
 		text = p.Response
 	}
-	return token(p.Status), redact(text)
+	local, _, _ := strings.Cut(string(p.Email), "@")
+	return token(p.Status), redact(text, local)
 }
 
 // key is the same for every repeat of an event: sg_event_id isn't.
