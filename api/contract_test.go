@@ -3,6 +3,7 @@ package api
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -106,8 +107,7 @@ func TestCampaignLifeByREST(t *testing.T) {
 	require.Len(t, w.call("GET", "/v1/campaigns?state=cancelled", nil).ok(200)["items"], 1)
 	require.Empty(t, w.call("GET", "/v1/campaigns?state=draft", nil).ok(200)["items"])
 
-	items := w.call("GET", "/v1/events?kind=campaign.launched,campaign.cancelled", nil).ok(200)["items"].([]any)
-	require.Len(t, items, 2)
+	items := w.settled("/v1/events?kind=campaign.launched,campaign.cancelled", 2)
 	var purpose string
 	var classes []string
 	require.NoError(t, w.pool.QueryRow(t.Context(), `SELECT purpose, classification FROM tickets WHERE id = $1`,
@@ -206,6 +206,18 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// settled waits until a reading of the log has n events: one shows when every
+// transaction before it has ended, also those of other databases of the server.
+func (w *world) settled(path string, n int) (items []any) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool {
+		items = w.call("GET", path, nil).ok(200)["items"].([]any)
+		return len(items) >= n
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Len(w.t, items, n)
+	return items
+}
+
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -232,8 +244,7 @@ func TestEvents(t *testing.T) {
 	require.Equal(t, "duplicate", r["results"].([]any)[0].(map[string]any)["status"])
 	require.Equal(t, first, r["results"].([]any)[0].(map[string]any)["id"])
 
-	items := w.call("GET", "/v1/events?kind=payment.received", nil).ok(200)["items"].([]any)
-	require.Len(t, items, 1)
+	items := w.settled("/v1/events?kind=payment.received", 1)
 	data := items[0].(map[string]any)["data"].(map[string]any)
 	require.Equal(t, "12.50", data["amount"])
 	require.Equal(t, "EUR", data["currency"])

@@ -47,13 +47,3 @@ func (a *server) readyz(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer)
 }
-
-// Probes is the door of a process without the role api: health, metrics, the
-// tracking paths and the providers' web hooks where they are given.
-func Probes(opts Options) (http.Handler, error) {
-	opts = opts.withDefaults()
-	a := &server{opts: opts, router: chi.NewRouter()}
-	a.router.NotFound(a.notFound)
-	a.probes()
-	return a.router, nil
-}

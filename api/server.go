@@ -130,9 +130,7 @@ func newServer(opts Options) (*server, error) {
 	}
 	r := a.router
 	r.Use(access(opts.Logger, durations), middleware.GetHead, plainQuery)
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, r, newProblem(http.StatusNotFound, "There is nothing at this path."))
-	})
+	r.NotFound(nothingHere)
 	r.MethodNotAllowed(a.methodNotAllowed)
 
 	a.api = humachi.New(r, config(opts.PublicURL))
@@ -149,21 +147,9 @@ func newServer(opts Options) (*server, error) {
 	a.unknowns()
 	a.suppressions()
 
-	for name, h := range opts.Webhooks {
-		r.Method(http.MethodPost, "/v1/webhooks/"+name, http.MaxBytesHandler(h, opts.MaxWebhook))
-	}
-	r.Get("/livez", livez)
-	r.Get("/readyz", a.readyz)
-	if opts.Metrics != nil {
-		r.Method(http.MethodGet, "/metrics", opts.Metrics)
-	}
+	a.doors()
 	if err := a.docs(r); err != nil {
 		return nil, err
-	}
-	if opts.Track != nil {
-		for _, p := range []string{"/o/*", "/c/*", "/u/*", "/t/*", "/k.js"} {
-			r.Handle(p, opts.Track)
-		}
 	}
 	if opts.Dashboard != nil {
 		r.Handle("/dashboard", opts.Dashboard)

@@ -74,13 +74,19 @@ func (a *server) serveStream(hctx huma.Context, q analysis.EventQuery) {
 		a.fail(hctx, newProblem(http.StatusServiceUnavailable, "Too many streams are open.").after("10"))
 		return
 	}
+	upgrade := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	if upgrade && (r.Header.Get("Sec-WebSocket-Version") != "13" || r.Header.Get("Sec-WebSocket-Key") == "") {
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		a.fail(hctx, newProblem(http.StatusBadRequest, "The upgrade to WebSocket is not valid.", "header.Sec-WebSocket-Key", "is required, with Sec-WebSocket-Version 13"))
+		return
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // a time-out of the server would end the stream
 
 	var out sink
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	if upgrade {
 		// Authorisation is in a header that no page of another origin can set.
 		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 		if err != nil {
