@@ -18,6 +18,9 @@ const (
 	bodyTime = 60 * time.Second
 	// chunkTime is how long a streamed body may stay silent.
 	chunkTime = 60 * time.Second
+	// answerTime is how long work and answer may take once the body is read. The
+	// server's own time-outs run from the request's first byte.
+	answerTime = 5 * time.Minute
 )
 
 // bounded reads the whole JSON body, within the route's limit, so that huma
@@ -27,9 +30,7 @@ func (a *server) bounded(ctx huma.Context, next func(huma.Context)) {
 	route := routeOf(ctx.Operation())
 	r, w := humachi.Unwrap(ctx)
 	if route.stream || r.Method == http.MethodGet || r.Method == http.MethodHead {
-		// The server's time-out is for reading the request; when it ran out
-		// later, it would cancel the work.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+		begin(http.NewResponseController(w))
 		next(ctx)
 		return
 	}
@@ -54,7 +55,7 @@ func readBody(w http.ResponseWriter, r *http.Request, route *routeInfo) ([]byte,
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // not every writer of a test can
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, route.limit))
-	_ = control.SetReadDeadline(time.Time{})
+	begin(control)
 	if err != nil {
 		return nil, readError(err)
 	}
@@ -73,6 +74,13 @@ func readBody(w http.ResponseWriter, r *http.Request, route *routeInfo) ([]byte,
 		return nil, newProblem(http.StatusBadRequest, "The call takes no body.", "body", "must be empty")
 	}
 	return body, nil
+}
+
+// begin starts the time for work and answer. A read deadline that ran out
+// during the work would cancel it.
+func begin(control *http.ResponseController) {
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(time.Now().Add(answerTime))
 }
 
 // readError tells a slow client from a broken one.
@@ -100,7 +108,7 @@ func (p *patient) Read(b []byte) (int, error) {
 	_ = p.control.SetReadDeadline(time.Now().Add(chunkTime))
 	n, err := p.body.Read(b)
 	if err != nil {
-		_ = p.control.SetReadDeadline(time.Time{})
+		begin(p.control)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = readError(err)

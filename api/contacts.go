@@ -16,7 +16,7 @@ func (a *server) contacts() {
 		Status int
 		Body   Contact
 	}
-	handle(a, call{method: http.MethodPost, path: "/v1/contacts", id: "upsert-contact", tag: "Contacts",
+	handle(a, call{method: http.MethodPost, path: "/v1/contacts", id: "upsert-contact", tag: "Contacts", status: 200, also: 201,
 		summary: "Create or update a person", about: "Found by external_id, else by email: 201 when new, 200 when known.", scopes: audience},
 		func(ctx context.Context, in *struct{ Body ContactInput }) (*upserted, error) {
 			c, created, err := a.opts.Creation.UpsertContact(ctx, in.Body.input())

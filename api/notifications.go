@@ -28,7 +28,7 @@ func (a *server) notifications() {
 		Status int
 		Body   Notification
 	}
-	handle(a, call{method: http.MethodPost, path: "/v1/notifications", id: "send-notification", tag: "Notifications", status: 202,
+	handle(a, call{method: http.MethodPost, path: "/v1/notifications", id: "send-notification", tag: "Notifications", status: 202, also: 200,
 		summary: "Send one message", about: "Ahead of campaigns. 202 when it is new, 200 when its key is known. Who can't be written to gets a skipped notification with its reason.", scopes: launches},
 		func(ctx context.Context, in *struct{ Body NotificationInput }) (*sent, error) {
 			contact, err := a.recipient(ctx, &in.Body)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -34,6 +35,7 @@ type call struct {
 	limit        int64    // bytes of the body; 0: the server's
 	nobody       bool     // a POST without a body
 	stream       bool
+	also         int   // another status of success, with the same body
 	errors       []int // beyond those every route may answer
 }
 
@@ -52,8 +54,8 @@ func handle[I, O any](a *server, c call, handler func(context.Context, *I) (*O, 
 		Method: c.method, Path: c.path, OperationID: c.id, Tags: []string{c.tag},
 		Summary: c.summary, Description: describe(c), DefaultStatus: c.status,
 		MaxBodyBytes: -1, BodyReadTimeout: -1, // both kept by readBody
-		Metadata: map[string]any{routeKey: info},
-		Errors:   append([]int{400, 401, 403, 429}, c.errors...),
+		Metadata: map[string]any{routeKey: info}, Responses: map[string]*huma.Response{},
+		Errors: append([]int{400, 401, 403, 429}, c.errors...),
 	}
 	if strings.Contains(c.path, "{") {
 		op.Errors = append(op.Errors, 404)
@@ -85,6 +87,11 @@ func handle[I, O any](a *server, c call, handler func(context.Context, *I) (*O, 
 		}
 		return out, nil
 	})
+	if c.also != 0 {
+		same := *op.Responses[strconv.Itoa(c.status)]
+		same.Description = http.StatusText(c.also)
+		op.Responses[strconv.Itoa(c.also)] = &same
+	}
 }
 
 // problem makes the problem of a handler's error and keeps what it hides for

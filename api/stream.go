@@ -83,7 +83,7 @@ func (a *server) serveStream(hctx huma.Context, q analysis.EventQuery) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // a time-out of the server would end the stream
+	begin(control) // the server's time-outs would end the stream
 
 	var out sink
 	if upgrade {
