@@ -2,6 +2,7 @@ package creation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,12 @@ func (c *Creation) StartImport(ctx context.Context, format string, body io.Reade
 	if err := u.begin(); err != nil {
 		return Import{}, err
 	}
-	conn, err := c.pool.Acquire(ctx)
+	// From here a sender who goes away, which cancels the context, ends the body
+	// only: what came stays.
+	ctx = context.WithoutCancel(ctx)
+	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	conn, err := c.pool.Acquire(wait)
 	if err != nil {
 		return Import{}, fmt.Errorf("start import: %w", err)
 	}
@@ -91,11 +97,10 @@ func (c *Creation) StartImport(ctx context.Context, format string, body io.Reade
 		return Import{}, err
 	}
 	err = u.receive(ctx)
-	after := context.WithoutCancel(ctx) // the sender may be gone; what came stays
-	if err := errors.Join(err, u.close(after)); err != nil {
+	if err := errors.Join(err, u.close(ctx)); err != nil {
 		return Import{}, err
 	}
-	i, err := c.Import(after, u.id)
+	i, err := c.Import(ctx, u.id)
 	if err == nil && cut.err != nil {
 		return i, fmt.Errorf("receive import %s: %s: %w", u.id, bodyEndedEarly, cut.err)
 	}
@@ -119,7 +124,10 @@ type upload struct {
 // mark, and the header of a CSV body.
 func (u *upload) begin() error {
 	u.cut.fill()
-	if u.cut.err != nil {
+	broken := func() error {
+		if u.cut.err == nil {
+			return nil
+		}
 		return fmt.Errorf("receive import: %s: %w", bodyEndedEarly, u.cut.err)
 	}
 	u.cut.buf = bytes.TrimPrefix(u.cut.buf, []byte("\xef\xbb\xbf"))
@@ -130,7 +138,7 @@ func (u *upload) begin() error {
 		u.cut.buf = u.cut.buf[1:]
 	}
 	if len(u.cut.buf) == 0 {
-		return kairos.Invalid("body", "is empty")
+		return cmp.Or(broken(), kairos.Invalid("body", "is empty"))
 	}
 	if u.format == FormatNDJSON {
 		if first := bytes.TrimLeft(u.cut.buf, " \t\r\n"); len(first) > 0 && first[0] != '{' {
@@ -143,6 +151,9 @@ func (u *upload) begin() error {
 	u.cut.end = csvRowEnd(separator)
 	n, _ := u.cut.end(head)
 	if n < 0 {
+		if err := broken(); err != nil {
+			return err
+		}
 		if len(head) == maxHeader || !u.cut.atEOF {
 			return kairos.Invalid("header", "is longer than %d KiB, or the lines don't end in LF", maxHeader>>10)
 		}
@@ -175,7 +186,7 @@ func (u *upload) open(ctx context.Context) error {
 		INSERT INTO imports (id, format, state, header, created_at) VALUES ($1, $2, 'running', $3, $4)`,
 		u.id, u.format, u.header, u.c.clock.Now())
 	if err != nil {
-		return errors.Join(fmt.Errorf("insert import: %w", err), u.unlock(context.WithoutCancel(ctx)))
+		return errors.Join(fmt.Errorf("insert import: %w", err), u.unlock(ctx))
 	}
 	return nil
 }
@@ -185,8 +196,7 @@ func (u *upload) receive(ctx context.Context) error {
 	for {
 		data, rows := u.cut.next(u.c.opts.ChunkSize)
 		if len(data) > 0 {
-			// A sender that goes away mid-body cancels the context: what it sent is kept.
-			if err := u.put(context.WithoutCancel(ctx), data, rows); err != nil {
+			if err := u.put(ctx, data, rows); err != nil {
 				return err
 			}
 		}

@@ -170,6 +170,11 @@ type parsed struct {
 	total  int64 // rows and bad ones
 }
 
+func newParsed(data []byte) *parsed {
+	n := bytes.Count(data, []byte{'\n'}) + 1
+	return &parsed{rows: make([]row, 0, n), number: make([]int64, 0, n)}
+}
+
 // rowError says why a row was refused. It never holds a value.
 type rowError struct {
 	Row   int64  `json:"row"`
@@ -178,8 +183,8 @@ type rowError struct {
 
 // parse reads a chunk whose first row has the given number.
 func (t *csvTable) parse(c *Creation, data string, first int64) *parsed {
-	p := &parsed{}
 	raw := []byte(data)
+	p := newParsed(raw)
 	end := csvRowEnd(t.separator)
 	var fields []string
 	var spans []span

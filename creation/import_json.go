@@ -11,7 +11,7 @@ import (
 // parseNDJSON reads a chunk of one JSON object a line: the contact's fields,
 // "attributes", and any other name, which becomes an attribute.
 func parseNDJSON(c *Creation, data string, first int64) *parsed {
-	p := &parsed{}
+	p := newParsed([]byte(data))
 	for data != "" {
 		line := data
 		if i := strings.IndexByte(data, '\n'); i >= 0 {

@@ -14,26 +14,24 @@ import (
 // copyContacts inserts the people that are new, as one COPY in Postgres' binary
 // format (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format").
 func copyContacts(ctx context.Context, tx pgx.Tx, now time.Time, people []*person) error {
-	b := newCopyBuffer(len(people) * 256)
+	return encodeContacts(now, people).send(ctx, tx, "contacts")
+}
+
+func encodeContacts(now time.Time, people []*person) *copyBuffer {
+	b := newCopyBuffer(len(people)*256, contactCopy+", created_at, updated_at")
 	for _, p := range people {
 		if !p.fresh {
 			continue
 		}
-		b.tuple(13)
-		b.bytes(p.id[:])
-		for f, v := range p.fields {
-			b.text(v)
-			if f == fieldEmail {
-				b.text(p.emailKey)
-			}
-		}
-		b.json(p.attributes)
+		b.person(p, 13)
 		b.instant(now)
 		b.instant(now)
 	}
-	return b.send(ctx, tx, `COPY contacts (id, external_id, email, email_key, phone, first_name, last_name, locale, timezone, region,
-		attributes, created_at, updated_at) FROM STDIN (FORMAT binary)`)
+	return b
 }
+
+// contactCopy names the columns that copyBuffer.person fills.
+const contactCopy = "id, external_id, email, email_key, phone, first_name, last_name, locale, timezone, region, attributes"
 
 // updateContacts lays what was said about known people over what is stored and
 // writes only the rows that differ. Whoever was erased meanwhile stays so.
@@ -57,22 +55,12 @@ func updateContacts(ctx context.Context, tx pgx.Tx, now time.Time, people []*per
 	if err != nil {
 		return fmt.Errorf("prepare changes of contacts: %w", err)
 	}
-	b := newCopyBuffer(len(known) * 256)
+	b := newCopyBuffer(len(known)*256, contactCopy+", gone")
 	for _, p := range known {
-		b.tuple(12)
-		b.bytes(p.id[:])
-		for f, v := range p.fields {
-			b.text(v)
-			if f == fieldEmail {
-				b.text(p.emailKey)
-			}
-		}
-		b.json(p.attributes)
+		b.person(p, 12)
 		b.texts(p.drop)
 	}
-	err = b.send(ctx, tx, `COPY contact_changes (id, external_id, email, email_key, phone, first_name, last_name, locale, timezone, region,
-		attributes, gone) FROM STDIN (FORMAT binary)`)
-	if err != nil {
+	if err := b.send(ctx, tx, "contact_changes"); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `
@@ -98,22 +86,32 @@ func updateContacts(ctx context.Context, tx pgx.Tx, now time.Time, people []*per
 
 // copyBuffer builds the body of a binary COPY.
 type copyBuffer struct {
-	buf  []byte
-	rows int
+	buf     []byte
+	rows    int
+	columns string
 }
 
 // postgresEpoch is 2000-01-01 in microseconds of Unix time.
 const postgresEpoch = 946684800_000_000
 
-func newCopyBuffer(size int) *copyBuffer {
-	b := &copyBuffer{buf: make([]byte, 0, size+64)}
+func newCopyBuffer(size int, columns string) *copyBuffer {
+	b := &copyBuffer{buf: make([]byte, 0, size+64), columns: columns}
 	b.buf = append(b.buf, "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"...)
 	return b
 }
 
-func (b *copyBuffer) tuple(columns int16) {
+// person begins a tuple of so many columns with those of contactCopy.
+func (b *copyBuffer) person(p *person, columns uint16) {
 	b.rows++
-	b.buf = binary.BigEndian.AppendUint16(b.buf, uint16(columns))
+	b.buf = binary.BigEndian.AppendUint16(b.buf, columns)
+	b.bytes(p.id[:])
+	for f, v := range p.fields {
+		b.text(v)
+		if f == fieldEmail {
+			b.text(p.emailKey)
+		}
+	}
+	b.json(p.attributes)
 }
 
 func (b *copyBuffer) bytes(v []byte) {
@@ -171,14 +169,15 @@ func (b *copyBuffer) texts(v []string) {
 	}
 }
 
-// send runs the COPY; without rows it does nothing.
-func (b *copyBuffer) send(ctx context.Context, tx pgx.Tx, sql string) error {
+// send copies into a table; without rows it does nothing.
+func (b *copyBuffer) send(ctx context.Context, tx pgx.Tx, table string) error {
 	if b.rows == 0 {
 		return nil
 	}
 	b.buf = append(b.buf, 0xff, 0xff)
+	sql := "COPY " + table + " (" + b.columns + ") FROM STDIN (FORMAT binary)"
 	if _, err := tx.Conn().PgConn().CopyFrom(ctx, bytes.NewReader(b.buf), sql); err != nil {
-		return fmt.Errorf("copy %d contacts: %w", b.rows, err)
+		return fmt.Errorf("copy %d rows into %s: %w", b.rows, table, err)
 	}
 	return nil
 }
