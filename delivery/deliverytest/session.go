@@ -106,7 +106,7 @@ func (s *session) command(line []byte) bool {
 			s.say("250 2.1.5 ok")
 		}
 	case is(verb, "DATA"):
-		if len(s.to) == 0 {
+		if !s.mailed || len(s.to) == 0 {
 			s.say("503 5.5.1 RCPT first")
 			return true
 		}

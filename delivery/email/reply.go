@@ -187,7 +187,10 @@ func queueID(text string) string {
 			break
 		}
 	}
-	return strings.TrimRight(text[:min(len(text), 64)], ".,;")
+	if text = strings.TrimRight(text[:min(len(text), 64)], ".,;"); text == "" {
+		return "accepted"
+	}
+	return text
 }
 
 // notSent is the result for trouble before the message.
