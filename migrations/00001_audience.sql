@@ -102,6 +102,3 @@ CREATE TABLE import_chunks (
     PRIMARY KEY (import, seq)
 );
 ALTER TABLE import_chunks ALTER COLUMN data SET STORAGE EXTERNAL;
-
--- +goose Down
-DROP TABLE import_chunks, imports, audience_pages, campaigns, template_versions, templates, segments, contacts;

@@ -95,6 +95,3 @@ CREATE TABLE suppressions (
     PRIMARY KEY (channel, address, scope)
 );
 CREATE INDEX suppressions_contact ON suppressions (contact) WHERE contact IS NOT NULL;
-
--- +goose Down
-DROP TABLE suppressions, attempts, notifications, batches;

@@ -97,8 +97,3 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
-
--- +goose Down
-DROP FUNCTION kairos_ensure_partitions(date, int, int);
-DROP FUNCTION kairos_uuid_floor(timestamptz);
-DROP TABLE event_cursors, event_keys, events, tickets;

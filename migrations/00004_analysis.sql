@@ -72,6 +72,3 @@ CREATE TABLE conversions (
     n             bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (notification, currency)
 );
-
--- +goose Down
-DROP TABLE conversions, revenue, rollups, actions, journeys;

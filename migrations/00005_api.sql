@@ -25,6 +25,3 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (caller, key)
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
-
--- +goose Down
-DROP TABLE idempotency_keys, api_keys;

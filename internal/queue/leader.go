@@ -14,8 +14,9 @@ import (
 	"kairos/internal/batch"
 )
 
-// leaderLock is the advisory lock of the leader: "kairos" in ASCII.
-const leaderLock = 0x6b6169726f73
+// leaderLock is the advisory lock of the leader: "kleader" in ASCII, a number that
+// no other lock of the database uses.
+const leaderLock = 0x6b6c6561646572
 
 // lead runs the periodic work while this process holds the leader's lock. The
 // lock belongs to a session of its own that Postgres ends when it hears
