@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,18 @@ func TestContactBatchAndPaging(t *testing.T) {
 	require.NotEqual(t, first["items"], second["items"])
 	require.Contains(t, second, "next")
 	require.Nil(t, second["next"])
+}
+
+func TestLargestBatch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var b strings.Builder
+	for i := range 10_000 {
+		_, _ = fmt.Fprintf(&b, `{"external_id":"c%d","email":"c%d@example.com","attributes":{"plan":"pro","age":%d}},`, i, i, i%80)
+	}
+	all := strings.TrimSuffix(b.String(), ",")
+	require.EqualValues(t, 10_000, w.call("POST", "/v1/contacts/batch", `{"contacts":[`+all+`]}`).ok(200)["created"])
+	w.call("POST", "/v1/contacts/batch", `{"contacts":[`+all+`,{"external_id":"one too many"}]}`).problem(422, "body.contacts")
 }
 
 func (r reply) rejection(i int) string {
@@ -126,6 +139,9 @@ func TestSegmentsAndTemplates(t *testing.T) {
 
 	v2 := w.call("PUT", "/v1/templates/"+template, `{"name":"Offer","subject":"Bye","html":"<p>{{ contact.first_name }} {{ unsubscribe_url }}</p>"}`).ok(200)
 	require.EqualValues(t, 2, v2["version"])
+	v3 := w.call("POST", "/v1/templates", `{"id":"`+template+`","name":"Offer","subject":"Again","html":"<p>x {{ unsubscribe_url }}</p>"}`).ok(201)
+	require.Equal(t, template, v3["id"])
+	require.EqualValues(t, 3, v3["version"])
 	require.Equal(t, "Hello {{ contact.first_name }}", w.call("GET", "/v1/templates/"+template+"?version=1", nil).ok(200)["subject"])
 	p := w.call("POST", "/v1/templates/"+template+"/preview?version=1", map[string]any{"contact": contact}).ok(200)
 	require.Equal(t, "Hello Ann", p["subject"])

@@ -56,8 +56,17 @@ func (a *server) templates() {
 	about := "Checked by a test rendering: what could fail or run away for a person is refused here."
 	handle(a, call{method: http.MethodPost, path: "/v1/templates", id: "create-template", tag: "Templates", status: 201,
 		summary: "Save a template", about: about, scopes: launches},
-		func(ctx context.Context, in *struct{ Body TemplateInput }) (*body[Template], error) {
-			return save(ctx, kairos.ID{}, in.Body)
+		func(ctx context.Context, in *struct {
+			Body struct {
+				ID *ID `json:"id,omitempty" doc:"Of the template whose next version this is; none: a new template."`
+				TemplateInput
+			} `nameHint:"NewTemplate"`
+		}) (*body[Template], error) {
+			id := kairos.ID{}
+			if in.Body.ID != nil {
+				id = in.Body.ID.ID
+			}
+			return save(ctx, id, in.Body.TemplateInput)
 		})
 	handle(a, call{method: http.MethodPut, path: "/v1/templates/{id}", id: "save-template", tag: "Templates",
 		summary: "Save a new version of a template", about: about + " Launched campaigns keep the version they pinned.", scopes: launches},
