@@ -1,39 +1,73 @@
 package track
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 )
 
 // agents are parts of User-Agent headers, in lower case, of programs that look
 // at mail before or instead of people: crawlers, link scanners of mail
-// gateways, previews of chat programs. General HTTP libraries are not among
-// them: who calls with one may well stand for a person.
-var agents = []string{
-	"bot/", "bot;", "bot)", "crawler", "spider", "slurp", "mailscanner", "barracuda", "proofpoint", "mimecast",
-	"urldefense", "trendmicro", "symantec", "messagelabs", "forcepoint", "websense", "fireeye", "sophos", "cisco-ironport",
-	"safelinks", "bingpreview", "facebookexternalhit", "slackbot", "twitterbot", "linkedinbot", "whatsapp/", "telegrambot",
-	"skypeuripreview", "discordbot", "embedly", "headlesschrome", "phantomjs", "google-safety", "googleother", "feedfetcher",
+// gateways, previews of chat programs. General HTTP libraries (curl,
+// python-requests, Go-http-client) and a missing header are not among them:
+// who calls with one may well stand for a person. Nor are the picture proxies
+// of Gmail and Yahoo, which fetch when the person opens.
+var agents = lowered(
+	// crawlers
+	"bot/", "bot;", "bot)", "crawler", "spider", "slurp", "feedfetcher", "googleother", "google-safety", "mediapartners-google",
+	"phantomjs", "headlesschrome",
+	// gateways that follow links before the mail is in the box
+	"mailscanner", "barracuda", "proofpoint", "mimecast", "urldefense", "trendmicro", "symantec", "messagelabs", "forcepoint",
+	"websense", "fireeye", "sophos", "cisco-ironport", "safelinks", "paloalto", "vadesecure", "bitdefender", "kaspersky",
+	"virustotal", "fortiguard", "existence discovery",
+	// previews
+	"bingpreview", "facebookexternalhit", "slackbot", "slack-imgproxy", "twitterbot", "linkedinbot", "whatsapp/", "telegrambot",
+	"skypeuripreview", "discordbot", "embedly", "iframely", "google-pagerenderer",
+)
+
+func lowered(parts ...string) [][]byte {
+	list := make([][]byte, len(parts))
+	for i, p := range parts {
+		list[i] = []byte(strings.ToLower(p))
+	}
+	return list
 }
 
-// machine names why a hit is not a person's, or returns "". What can't be seen
-// in one request (all links at once, a click in the second of the sending) is
+// maxAgent is how much of a User-Agent header is looked at.
+const maxAgent = 512
+
+// machine names why a hit is not a person's, or returns "": "head", "prefetch"
+// (the browser says that nobody is looking yet), "proxy" (mail privacy
+// proxies fetch every picture, read or not) or "agent". What can't be seen in
+// one request (all links at once, a click in the second of the sending) is
 // found where the log is folded.
 func machine(r *http.Request) string {
 	if r.Method == http.MethodHead {
 		return "head"
 	}
 	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		if v := strings.ToLower(r.Header.Get(name)); strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
+		v := r.Header.Get(name)
+		if v == "" {
+			continue
+		}
+		v = strings.ToLower(v)
+		if strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
 			return "prefetch"
 		}
 	}
-	agent := strings.ToLower(r.Header.Get("User-Agent"))
-	if agent == "mozilla/5.0" { // mail privacy proxies fetch every picture, read or not
+	agent := r.Header.Get("User-Agent")
+	if agent == "Mozilla/5.0" {
 		return "proxy"
 	}
+	var buf [maxAgent]byte
+	low := buf[:copy(buf[:], agent)]
+	for i, c := range low {
+		if 'A' <= c && c <= 'Z' {
+			low[i] = c + 'a' - 'A'
+		}
+	}
 	for _, a := range agents {
-		if strings.Contains(agent, a) {
+		if bytes.Contains(low, a) {
 			return "agent"
 		}
 	}

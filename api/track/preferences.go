@@ -1,18 +1,26 @@
 package track
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"html/template"
+	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"kairos"
 	"kairos/internal/token"
+)
+
+const (
+	maxForm    = 16 << 10
+	atOnceWait = 2 * time.Second // for Options.OnUnsubscribe
 )
 
 //go:embed assets/preferences.html
@@ -22,119 +30,169 @@ var preferencesPage = template.Must(template.New("preferences").Parse(preference
 
 // pageState is what the preference page shows.
 type pageState struct {
-	Done  string // "", unsubscribed, resubscribed, preferred
-	Error string
-	Days  []string
-	Hours []string
+	Done        string // "", unsubscribed, resubscribed, preferred, anytime
+	Error       string
+	Days        []pageDay
+	Hours       []string
+	From, Until string
 }
 
-var (
-	pageDays  = []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
-	pageHours = func() []string {
-		h := make([]string, 24)
-		for i := range h {
-			h[i] = kairos.ClockTime(i, 0).String()
-		}
-		return h
-	}()
-)
+type pageDay struct {
+	Value, Label string
+	On           bool
+}
 
 // preferencePage shows the form. It changes nothing: scanners follow links.
-func (c *Collector) preferencePage(w http.ResponseWriter, r *http.Request) {
-	if _, err := c.opts.Keyring.Open(token.PurposeUnsubscribe, chi.URLParam(r, "token")); err != nil {
-		notFound(w, r)
+func (c *Collector) preferencePage(w http.ResponseWriter, _ *http.Request, tok string) {
+	if _, err := c.opts.Keyring.Open(token.PurposeUnsubscribe, tok); err != nil {
+		notFound(w)
 		return
 	}
-	c.show(w, http.StatusOK, pageState{})
+	c.show(w, http.StatusOK, pageState{}, nil)
 }
 
-func (c *Collector) show(w http.ResponseWriter, status int, s pageState) {
-	s.Days, s.Hours = pageDays, pageHours
+// show writes the page; form, where there is one, fills its fields.
+func (c *Collector) show(w http.ResponseWriter, status int, s pageState, form url.Values) {
+	for _, label := range [...]string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"} {
+		day := strings.ToLower(label)
+		s.Days = append(s.Days, pageDay{day, label, slices.Contains(form["day"], day)})
+	}
+	for h := range 24 {
+		s.Hours = append(s.Hours, kairos.ClockTime(h, 0).String())
+	}
+	s.From, s.Until = form.Get("from"), form.Get("until")
+	var page bytes.Buffer
+	if err := preferencesPage.Execute(&page, s); err != nil {
+		c.opts.Logger.Error("show preferences", "err", err)
+		unavailable(w, "The page could not be made.")
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Robots-Tag", "noindex, nofollow")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	w.WriteHeader(status)
-	if err := preferencesPage.Execute(w, s); err != nil {
-		c.opts.Logger.Debug("show preferences", "err", err)
-	}
+	_, _ = w.Write(page.Bytes())
 }
 
 // preferences takes the form of the page, and RFC 8058's one click
 // (List-Unsubscribe=One-Click). It is answered when it is on disk.
-func (c *Collector) preferences(w http.ResponseWriter, r *http.Request) {
-	claims, err := c.opts.Keyring.Open(token.PurposeUnsubscribe, chi.URLParam(r, "token"))
+func (c *Collector) preferences(w http.ResponseWriter, r *http.Request, tok string) {
+	claims, err := c.opts.Keyring.Open(token.PurposeUnsubscribe, tok)
 	if err != nil {
-		notFound(w, r)
+		notFound(w)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
-	if err := r.ParseMultipartForm(16 << 10); err != nil && r.PostForm == nil { // RFC 8058 allows both form types
+	form, err := readForm(w, r)
+	if err != nil {
+		var long *http.MaxBytesError
+		if errors.As(err, &long) {
+			tooLarge(w, "16 KiB")
+			return
+		}
 		problem(w, http.StatusBadRequest, "The form could not be read.")
 		return
 	}
-	oneClick := strings.EqualFold(r.PostForm.Get("List-Unsubscribe"), "One-Click")
+	oneClick := strings.EqualFold(form.Get("List-Unsubscribe"), "One-Click")
 	var kind, done string
-	data := map[string]any{"channel": string(kairos.Email)}
-	switch action := r.PostForm.Get("action"); {
+	data := map[string]any{"channel": string(kairos.Email), "method": "page"}
+	switch action := form.Get("action"); {
 	case oneClick:
 		kind, done, data["method"] = kairos.ContactUnsubscribed, "unsubscribed", "one-click"
 	case action == "unsubscribe":
-		kind, done, data["method"] = kairos.ContactUnsubscribed, "unsubscribed", "page"
+		kind, done = kairos.ContactUnsubscribed, "unsubscribed"
 	case action == "resubscribe":
-		kind, done, data["method"] = kairos.ContactResubscribed, "resubscribed", "page"
+		kind, done = kairos.ContactResubscribed, "resubscribed"
 	case action == "prefer":
-		p, err := preferred(r)
-		if err != nil {
-			c.show(w, http.StatusBadRequest, pageState{Error: err.Error()})
+		hours, complaint := preferred(form)
+		if complaint != "" {
+			c.show(w, http.StatusBadRequest, pageState{Error: complaint}, form)
 			return
 		}
-		kind, done, data = kairos.ContactPreferred, "preferred", p
+		kind, done, data = kairos.ContactPreferred, "preferred", map[string]any{"preferred_hours": hours}
+		if len(hours) == 0 {
+			done = "anytime"
+		}
 	default:
-		c.show(w, http.StatusBadRequest, pageState{Error: "Choose one of the buttons."})
+		c.show(w, http.StatusBadRequest, pageState{Error: "Please choose one of the buttons."}, form)
 		return
 	}
-	if _, err := c.keep(r.Context(), claims, kairos.Hit{Event: kairos.Event{Kind: kind}}, data); err != nil {
-		w.Header().Set("Retry-After", "5")
+	raw, err := json.Marshal(data)
+	if err == nil {
+		_, err = c.keep(r.Context(), claims, kind, "", raw)
+	}
+	if err != nil {
 		if oneClick {
-			problem(w, http.StatusServiceUnavailable, "It could not be stored. Send it again.")
+			unavailable(w, "It could not be stored. Send it again.")
 			return
 		}
-		c.show(w, http.StatusServiceUnavailable, pageState{Error: "We could not store your choice. Please try again in a moment."})
+		w.Header().Set("Retry-After", "5")
+		c.show(w, http.StatusServiceUnavailable, pageState{Error: "We could not store your choice. Please try again in a moment."}, form)
 		return
 	}
-	if kind == kairos.ContactUnsubscribed && c.opts.OnUnsubscribe != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 3*time.Second)
-		defer cancel()
-		if err := c.opts.OnUnsubscribe(ctx, claims.Campaign, claims.Notification); err != nil {
-			c.opts.Logger.Warn("unsubscribe at once", "notification", claims.Notification, "err", err)
-		}
+	if kind == kairos.ContactUnsubscribed {
+		c.tellAtOnce(r.Context(), claims)
 	}
-	c.show(w, http.StatusOK, pageState{Done: done})
+	c.show(w, http.StatusOK, pageState{Done: done}, form)
 }
 
-// preferred reads the hours the person asks for.
-func preferred(r *http.Request) (map[string]any, error) {
-	var hours kairos.HourRange
-	if err := hours.From.UnmarshalText([]byte(r.PostForm.Get("from"))); err != nil {
-		return nil, err
+func (c *Collector) tellAtOnce(ctx context.Context, claims token.Claims) {
+	if c.opts.OnUnsubscribe == nil {
+		return
 	}
-	if err := hours.Until.UnmarshalText([]byte(r.PostForm.Get("until"))); err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), atOnceWait)
+	defer cancel()
+	if err := c.opts.OnUnsubscribe(ctx, claims.Campaign, claims.Notification); err != nil {
+		c.opts.Logger.Warn("unsubscribe at once", "notification", claims.Notification, "err", err)
 	}
-	hours.Days = r.PostForm["day"]
-	p := kairos.Preferences{PreferredHours: []kairos.HourRange{hours}}
-	if hours.From.IsZero() && hours.Until.IsZero() {
-		p.PreferredHours = []kairos.HourRange{} // taken back
+}
+
+// readForm reads the body's fields, never those of the query. RFC 8058 allows
+// multipart/form-data and application/x-www-form-urlencoded; whatever else a
+// body calls itself is read as the latter, for an unsubscription should not
+// depend on a header.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if strings.HasPrefix(strings.ToLower(r.Header.Get("Content-Type")), "multipart/form-data") {
+		if err := r.ParseMultipartForm(maxForm); err != nil { // never more than maxForm, so never a file
+			return nil, err
+		}
+		return r.PostForm, nil
 	}
-	if err := p.Validate(); err != nil {
-		return nil, err
-	}
-	raw, err := json.Marshal(p.PreferredHours)
+	raw, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"preferred_hours": json.RawMessage(raw)}, nil
+	return url.ParseQuery(strings.TrimSpace(string(raw)))
+}
+
+// preferred reads the hours the person asks for: none at all takes an earlier
+// wish back, days alone mean all their hours. The complaint is for the person.
+func preferred(form url.Values) (hours []kairos.HourRange, complaint string) {
+	var h kairos.HourRange
+	if h.From.UnmarshalText([]byte(form.Get("from"))) != nil || h.Until.UnmarshalText([]byte(form.Get("until"))) != nil {
+		return nil, "Please choose the hours from the lists."
+	}
+	for _, d := range form["day"] {
+		if !slices.Contains(h.Days, d) {
+			h.Days = append(h.Days, d)
+		}
+	}
+	switch {
+	case h.From.IsZero() != h.Until.IsZero():
+		return nil, "Please choose both the first and the last hour."
+	case h.From.IsZero() && len(h.Days) == 0:
+		return []kairos.HourRange{}, ""
+	case h.From.IsZero():
+		h.From, h.Until = kairos.ClockTime(0, 0), kairos.ClockTime(0, 0)
+	}
+	p := kairos.Preferences{PreferredHours: []kairos.HourRange{h}}
+	if p.Validate() != nil {
+		return nil, "Please choose the days from the list."
+	}
+	return p.PreferredHours, ""
 }

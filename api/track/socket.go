@@ -12,11 +12,14 @@ import (
 	"kairos"
 )
 
-// socketIdle ends a connection that says nothing for so long.
-const socketIdle = 2 * time.Minute
+const (
+	maxFrame    = maxEvent + 8<<10 // bytes of one message: an event, its token and ref
+	maxRef      = 200              // bytes
+	socketWrite = 10 * time.Second // for one acknowledgement to leave
+)
 
 // socketEvent is one event over the WebSocket: a page event, its token, and a
-// number of the sender's choice that comes back in the acknowledgement.
+// number or text of the sender's choice that comes back in the acknowledgement.
 type socketEvent struct {
 	Ref   json.RawMessage `json:"ref"`
 	Token string          `json:"token"`
@@ -32,26 +35,35 @@ type socketAck struct {
 }
 
 // socket takes page events over a WebSocket, one acknowledgement for each, in
-// their order; an event is acknowledged when it is on disk.
+// their order; an event is acknowledged when it is on disk. A message that is
+// too long, or silence, ends the connection.
 func (c *Collector) socket(w http.ResponseWriter, r *http.Request) {
+	if c.sockets.Add(1) > int64(c.opts.Sockets) {
+		c.sockets.Add(-1)
+		unavailable(w, "Too many connections are open. Try again, or use POST.")
+		return
+	}
+	defer c.sockets.Add(-1)
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any origin: the token is the permission
 	if err != nil {
 		return // Accept has answered
 	}
 	defer func() { _ = conn.CloseNow() }()
-	conn.SetReadLimit(maxEvent + 8<<10)
+	conn.SetReadLimit(maxFrame)
+	ctx, agent := r.Context(), machine(r)
 	for {
-		ack, err := c.hear(r, conn)
+		read, cancel := context.WithTimeout(ctx, c.opts.SocketIdle)
+		_, raw, err := conn.Read(read)
+		cancel()
 		if err != nil {
-			_ = conn.Close(websocket.StatusNormalClosure, "")
-			return
+			return // gone, silent, or told by the library why not
 		}
-		raw, err := json.Marshal(ack)
+		answer, err := json.Marshal(c.hear(ctx, agent, raw))
 		if err != nil {
-			return
+			return // not with a ref that was JSON
 		}
-		write, cancel := context.WithTimeout(r.Context(), 10*time.Second)
-		err = conn.Write(write, websocket.MessageText, raw)
+		write, cancel := context.WithTimeout(ctx, socketWrite)
+		err = conn.Write(write, websocket.MessageText, answer)
 		cancel()
 		if err != nil {
 			return
@@ -59,25 +71,24 @@ func (c *Collector) socket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hear reads one event and keeps it. An error ends the connection.
-func (c *Collector) hear(r *http.Request, conn *websocket.Conn) (ack socketAck, err error) {
-	ctx, cancel := context.WithTimeout(r.Context(), socketIdle)
-	defer cancel()
-	_, raw, err := conn.Read(ctx)
-	if err != nil {
-		return ack, err
-	}
+// hear takes one message and says what became of it.
+func (c *Collector) hear(ctx context.Context, machine string, raw []byte) socketAck {
 	var in socketEvent
-	if json.Unmarshal(raw, &in) != nil {
-		return socketAck{Error: "must be {\"ref\", \"token\", \"event\": {\"kind\", ...}}"}, nil
+	err := strictly(raw, &in)
+	if err != nil || len(in.Ref) > maxRef {
+		return socketAck{Error: `body must be {"ref", "token", "event": {"kind", ...}} with a short ref`}
 	}
-	ack.Ref = in.Ref
+	ack := socketAck{Ref: in.Ref}
 	claims, err := c.pageClaims(in.Token)
 	if err != nil {
 		ack.Error = "token is not valid"
-		return ack, nil
+		return ack
 	}
-	id, err := c.take(r, claims, in.Event)
+	if len(in.Event) > maxEvent {
+		ack.Error = "event is longer than 32 KiB"
+		return ack
+	}
+	id, err := c.take(ctx, claims, machine, in.Event)
 	var field *kairos.FieldError
 	switch {
 	case err == nil:
@@ -85,7 +96,7 @@ func (c *Collector) hear(r *http.Request, conn *websocket.Conn) (ack socketAck, 
 	case errors.As(err, &field):
 		ack.Error = field.Error()
 	default:
-		ack.Error, ack.Retry = "could not be stored", true
+		ack.Error, ack.Retry = "event could not be stored", true
 	}
-	return ack, nil
+	return ack
 }

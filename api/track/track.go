@@ -2,30 +2,33 @@
 // preferences and unsubscriptions, by browsers and mail programs without a key.
 //
 // Takes: requests whose path holds a sealed token.
+//
 // Gives: the pixel, the redirect, the preference page, the snippet; hits in
 // the spool.
+//
 // Owns: nothing; the spool's directory belongs to internal/spool.
-// Promises: no answer needs a database: opens and clicks are answered even
-// when the spool can't write (counted as dropped), page events and
+//
+// Promises: no answer needs a database. Opens and clicks are always answered,
+// in 50 ms at the 99th percentile even while the disk is slow, full or gone;
+// what the spool refused is counted as dropped. Page events and
 // unsubscriptions are acknowledged only when they are on disk. A token that is
 // not ours gets 404 with a constant body and stores nothing; no parameter of
-// the request ever chooses where a redirect leads.
+// the request ever chooses where a redirect leads. Neither an address nor a
+// query string of a request is kept.
+//
 // Fails: 404 for tokens, 400 for bodies, 413 for long ones, 503 when a hit that
 // must be kept can't be.
 package track
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/go-chi/chi/v5"
 
 	"kairos"
 	"kairos/internal/spool"
@@ -34,10 +37,14 @@ import (
 
 // Options of the collector. Keyring and Spool are needed.
 type Options struct {
-	Keyring   *token.Keyring
-	Spool     *spool.Spool
-	Clock     kairos.Clock // nil: the system's
-	PublicURL string       // base of this door as the world sees it
+	Keyring *token.Keyring
+	Spool   *spool.Spool
+	Clock   kairos.Clock // nil: the system's
+
+	// PublicURL is the base of the links in messages. Where it has a path, as
+	// behind a proxy that gives Kairos a folder of a site, requests are
+	// understood with and without it. May be empty.
+	PublicURL string
 
 	// OnUnsubscribe is told of an unsubscription after it is on disk, so that
 	// it holds at once and not only when the spool has been shipped. Its
@@ -45,50 +52,152 @@ type Options struct {
 	OnUnsubscribe func(ctx context.Context, campaign, notification kairos.ID) error
 
 	// Patience is how long an open or a click waits for the disk before it is
-	// answered all the same. Default 500 ms.
+	// answered all the same; it still goes to disk with the next write.
+	// Default 40 ms.
 	Patience time.Duration
-	Logger   *slog.Logger // nil: discarded
+	// LongPatience is how long one in a hundred of them may wait, so that a
+	// hiccup of the disk costs no certainty. Default 500 ms.
+	LongPatience time.Duration
+	// Wait is how long a page event or an unsubscription waits for the disk
+	// before it gets 503. Default 5 s.
+	Wait time.Duration
+	// Sockets is how many WebSockets may be open at once; more get 503.
+	// Default 1,000.
+	Sockets int
+	// SocketIdle ends a WebSocket that has sent no event for so long. Default 2 min.
+	SocketIdle time.Duration
+
+	Logger *slog.Logger // nil: discarded
 }
 
-// Collector answers the public paths.
+// Validate names the first option that makes no sense.
+func (o Options) Validate() error {
+	switch {
+	case o.Keyring == nil:
+		return kairos.Invalid("track.keyring", "is missing")
+	case o.Spool == nil:
+		return kairos.Invalid("track.spool", "is missing")
+	case o.Patience < 0 || o.LongPatience < 0 || o.Wait < 0 || o.SocketIdle < 0:
+		return kairos.Invalid("track.patience", "or another wait is negative")
+	case o.Sockets < 0:
+		return kairos.Invalid("track.sockets", "is negative")
+	}
+	if _, err := url.Parse(o.PublicURL); err != nil {
+		return kairos.Invalid("track.public_url", "is no URL")
+	}
+	return nil
+}
+
+// Collector answers the public paths. Safe for concurrent use.
 type Collector struct {
 	opts   Options
-	router *chi.Mux
+	prefix string // path of PublicURL without a slash at its end
+
+	offers  sync.Pool    // of *offer
+	credit  atomic.Int64 // hundredths of a long wait, see offer.go
+	sockets atomic.Int64 // open
 }
 
 // New returns the collector.
 func New(opts Options) (*Collector, error) {
-	if opts.Keyring == nil || opts.Spool == nil {
-		return nil, kairos.Invalid("track", "needs a keyring and a spool")
+	if err := opts.Validate(); err != nil {
+		return nil, err
 	}
 	if opts.Clock == nil {
 		opts.Clock = kairos.SystemClock{}
 	}
-	if opts.Patience <= 0 {
-		opts.Patience = 500 * time.Millisecond
+	if opts.Patience == 0 {
+		opts.Patience = 40 * time.Millisecond
+	}
+	if opts.LongPatience == 0 {
+		opts.LongPatience = 500 * time.Millisecond
+	}
+	if opts.Wait == 0 {
+		opts.Wait = 5 * time.Second
+	}
+	if opts.Sockets == 0 {
+		opts.Sockets = 1000
+	}
+	if opts.SocketIdle == 0 {
+		opts.SocketIdle = 2 * time.Minute
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Collector{opts: opts, router: chi.NewRouter()}
-	r := c.router
-	r.Get("/o/{token}", c.open)
-	r.Head("/o/{token}", c.open)
-	r.Get("/c/{token}", c.click)
-	r.Head("/c/{token}", c.click)
-	r.Get("/u/{token}", c.preferencePage)
-	r.Post("/u/{token}", c.preferences)
-	r.Get("/t/ws", c.socket)
-	r.Post("/t/{token}", c.page)
-	r.Options("/t/{token}", preflight)
-	r.Get("/k.js", snippet)
-	r.NotFound(notFound)
-	r.MethodNotAllowed(notAllowed)
+	c := &Collector{opts: opts}
+	if u, err := url.Parse(opts.PublicURL); err == nil {
+		c.prefix = strings.TrimRight(u.Path, "/")
+	}
+	c.offers.New = func() any { return newOffer(c) }
 	return c, nil
 }
 
-// ServeHTTP implements http.Handler.
-func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.router.ServeHTTP(w, r) }
+// ServeHTTP implements http.Handler. The paths:
+//
+//	GET  /o/{token}.gif   the pixel
+//	GET  /c/{token}       the redirect
+//	GET  /u/{token}       the preference page
+//	POST /u/{token}       its buttons, and RFC 8058's one click
+//	POST /t/{token}       a page event
+//	GET  /t/ws            page events over a WebSocket
+//	GET  /k.js            the landing pages' script
+//
+// HEAD is answered like GET.
+func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if c.prefix != "" {
+		if rest, ok := strings.CutPrefix(path, c.prefix+"/"); ok {
+			path = path[len(path)-len(rest)-1:]
+		}
+	}
+	if path == "/k.js" {
+		reading(w, r, "", snippet)
+		return
+	}
+	if len(path) < 3 || path[0] != '/' || path[2] != '/' {
+		notFound(w)
+		return
+	}
+	switch tok := path[3:]; path[1] {
+	case 'c':
+		reading(w, r, tok, c.click)
+	case 'o':
+		reading(w, r, tok, c.open)
+	case 'u':
+		if r.Method == http.MethodPost {
+			c.preferences(w, r, tok)
+			return
+		}
+		reading(w, r, tok, c.preferencePage, http.MethodPost)
+	case 't':
+		allowOrigins(w.Header())
+		switch {
+		case tok == "ws":
+			if r.Method != http.MethodGet {
+				notAllowed(w, http.MethodGet)
+				return
+			}
+			c.socket(w, r)
+		case r.Method == http.MethodPost:
+			c.page(w, r, tok)
+		case r.Method == http.MethodOptions:
+			preflight(w)
+		default:
+			notAllowed(w, http.MethodPost, http.MethodOptions)
+		}
+	default:
+		notFound(w)
+	}
+}
+
+// reading lets GET and HEAD through; also are the path's other methods.
+func reading(w http.ResponseWriter, r *http.Request, tok string, next func(http.ResponseWriter, *http.Request, string), also ...string) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		notAllowed(w, append([]string{http.MethodGet, http.MethodHead}, also...)...)
+		return
+	}
+	next(w, r, tok)
+}
 
 // OpenToken reads the campaign and the notification of a page's token.
 func (c *Collector) OpenToken(s string) (campaign, notification kairos.ID, err error) {
@@ -103,132 +212,4 @@ func (c *Collector) pageClaims(s string) (token.Claims, error) {
 		claims, err = c.opts.Keyring.Open(token.PurposeClick, s)
 	}
 	return claims, err
-}
-
-// pixel is the smallest transparent GIF, 1 by 1.
-var pixel = []byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b")
-
-func (c *Collector) open(w http.ResponseWriter, r *http.Request) {
-	claims, err := c.opts.Keyring.Open(token.PurposeOpen, strings.TrimSuffix(chi.URLParam(r, "token"), ".gif"))
-	if err != nil {
-		notFound(w, r)
-		return
-	}
-	c.keepIfPossible(r, claims, kairos.NotificationOpened, nil)
-	h := w.Header()
-	h.Set("Content-Type", "image/gif")
-	h.Set("Content-Length", strconv.Itoa(len(pixel)))
-	h.Set("Cache-Control", "no-store, max-age=0")
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(pixel) // a reader that has gone is no failure
-	}
-}
-
-func (c *Collector) click(w http.ResponseWriter, r *http.Request) {
-	claims, err := c.opts.Keyring.Open(token.PurposeClick, chi.URLParam(r, "token"))
-	if err != nil || claims.Destination == "" {
-		notFound(w, r)
-		return
-	}
-	c.keepIfPossible(r, claims, kairos.NotificationClicked, map[string]any{
-		"link": claims.Link, "url": destinationOnly(claims.Destination),
-	})
-	h := w.Header()
-	h.Set("Location", withToken(claims.Destination, c.opts.Keyring.Mint(claims.Track())))
-	h.Set("Cache-Control", "no-store, max-age=0")
-	h.Set("Referrer-Policy", "no-referrer")
-	w.WriteHeader(http.StatusFound)
-}
-
-// keepIfPossible spools an open or a click; one that can't be is counted.
-func (c *Collector) keepIfPossible(r *http.Request, claims token.Claims, kind string, data map[string]any) {
-	if machine := machine(r); machine != "" {
-		if data == nil {
-			data = map[string]any{}
-		}
-		data["machine"] = machine
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), c.opts.Patience)
-	defer cancel()
-	if _, err := c.keep(ctx, claims, kairos.Hit{Event: kairos.Event{Kind: kind}}, data); err != nil {
-		c.opts.Spool.CountDropped(1)
-	}
-}
-
-// keep completes a hit and returns when it is on disk.
-func (c *Collector) keep(ctx context.Context, claims token.Claims, hit kairos.Hit, data map[string]any) (kairos.ID, error) {
-	e := &hit.Event
-	e.ID, e.Version, e.OccurredAt = kairos.NewID(), 1, c.opts.Clock.Now()
-	e.Campaign, e.Notification = claims.Campaign, claims.Notification
-	if len(data) > 0 {
-		raw, err := json.Marshal(data)
-		if err != nil {
-			return e.ID, kairos.Invalid("data", "can't be written as JSON")
-		}
-		e.Data = raw
-	}
-	payload, err := json.Marshal(hit)
-	if err != nil {
-		return e.ID, kairos.Invalid("event", "can't be written as JSON")
-	}
-	return e.ID, c.opts.Spool.Append(ctx, e.ID, payload)
-}
-
-// withToken adds the page's token to a destination and leaves the rest as its
-// author wrote it.
-func withToken(destination, kt string) string {
-	rest, fragment, hashed := strings.Cut(destination, "#")
-	sep := "?"
-	if i := strings.IndexByte(rest, '?'); i >= 0 {
-		sep = "&"
-		if i == len(rest)-1 {
-			sep = ""
-		}
-	}
-	out := rest + sep + "kt=" + kt
-	if hashed {
-		out += "#" + fragment
-	}
-	return out
-}
-
-// destinationOnly is a destination for the log: without its query, which may
-// hold what belongs to the person.
-func destinationOnly(destination string) string {
-	u, err := url.Parse(destination)
-	if err != nil {
-		return ""
-	}
-	u.RawQuery, u.Fragment = "", ""
-	return u.String()
-}
-
-// notFound tells nothing: the same bytes for every token that is not ours.
-func notFound(w http.ResponseWriter, _ *http.Request) {
-	problem(w, http.StatusNotFound, "There is nothing here.")
-}
-
-func notAllowed(w http.ResponseWriter, _ *http.Request) {
-	problem(w, http.StatusMethodNotAllowed, "This address does not take that method.")
-}
-
-// problem answers in the form of RFC 9457.
-func problem(w http.ResponseWriter, status int, detail string) {
-	body, _ := json.Marshal(map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail})
-	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
-}
-
-// refuse turns an error of a page event into its answer.
-func refuse(w http.ResponseWriter, err error) {
-	var field *kairos.FieldError
-	if errors.As(err, &field) {
-		problem(w, http.StatusBadRequest, field.Error())
-		return
-	}
-	w.Header().Set("Retry-After", "5")
-	problem(w, http.StatusServiceUnavailable, "The event could not be stored. Send it again.")
 }

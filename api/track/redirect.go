@@ -1,0 +1,115 @@
+package track
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"kairos"
+	"kairos/internal/token"
+)
+
+// pixel is the smallest transparent GIF, 1 by 1.
+const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b"
+
+// Header values that every hit gets, made once.
+var (
+	pixelBytes  = []byte(pixel)
+	pixelLength = []string{strconv.Itoa(len(pixel))}
+	gif         = []string{"image/gif"}
+	noStore     = []string{"no-store, max-age=0"}
+	noReferrer  = []string{"no-referrer"}
+	crossOrigin = []string{"cross-origin"}
+)
+
+// open answers with the pixel.
+func (c *Collector) open(w http.ResponseWriter, r *http.Request, tok string) {
+	claims, err := c.opts.Keyring.Open(token.PurposeOpen, strings.TrimSuffix(tok, ".gif"))
+	if err != nil {
+		notFound(w)
+		return
+	}
+	var data func(dst []byte) []byte
+	if m := machine(r); m != "" {
+		data = func(dst []byte) []byte { return append(append(append(dst, `{"machine":"`...), m...), `"}`...) }
+	}
+	c.offer(claims, kairos.NotificationOpened, data)
+	h := w.Header()
+	h["Content-Type"] = gif
+	h["Content-Length"] = pixelLength
+	h["Cache-Control"] = noStore
+	h["Cross-Origin-Resource-Policy"] = crossOrigin // web mail may forbid other pictures
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(pixelBytes) // a reader that has gone is no failure
+	}
+}
+
+// click leads on to the destination that the token holds.
+func (c *Collector) click(w http.ResponseWriter, r *http.Request, tok string) {
+	claims, err := c.opts.Keyring.Open(token.PurposeClick, tok)
+	if err != nil || !leadsToWeb(claims.Destination) {
+		notFound(w)
+		return
+	}
+	m := machine(r)
+	c.offer(claims, kairos.NotificationClicked, func(dst []byte) []byte {
+		dst = strconv.AppendUint(append(dst, `{"link":`...), uint64(claims.Link), 10)
+		if m != "" {
+			dst = append(append(append(dst, `,"machine":"`...), m...), '"')
+		}
+		dst = appendString(append(dst, `,"url":`...), withoutQuery(claims.Destination))
+		return append(dst, '}')
+	})
+	h := w.Header()
+	h["Location"] = []string{c.location(claims)}
+	h["Cache-Control"] = noStore
+	h["Referrer-Policy"] = noReferrer
+	w.WriteHeader(http.StatusFound)
+}
+
+// leadsToWeb guards against a destination that a browser would run.
+func leadsToWeb(destination string) bool {
+	scheme, rest, ok := strings.Cut(destination, "://")
+	return ok && rest != "" && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http"))
+}
+
+// location is the destination with the page's token added to its query and the
+// rest as its author wrote it; what may not stand in a header is
+// percent-encoded.
+func (c *Collector) location(claims token.Claims) string {
+	rest, fragment, hashed := strings.Cut(claims.Destination, "#")
+	b := appendURL(make([]byte, 0, len(claims.Destination)+160), rest)
+	switch i := strings.IndexByte(rest, '?'); {
+	case i < 0:
+		b = append(b, '?')
+	case i < len(rest)-1 && !strings.HasSuffix(rest, "&"):
+		b = append(b, '&')
+	}
+	b = c.opts.Keyring.AppendMint(append(b, "kt="...), claims.Track())
+	if hashed {
+		b = appendURL(append(b, '#'), fragment)
+	}
+	return string(b)
+}
+
+func appendURL(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c > ' ' && c < 0x7f {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
+		}
+	}
+	return dst
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// withoutQuery is a destination for the log: its query and fragment may hold
+// what belongs to the person.
+func withoutQuery(destination string) string {
+	if i := strings.IndexAny(destination, "?#"); i >= 0 {
+		return destination[:i]
+	}
+	return destination
+}
