@@ -124,3 +124,25 @@ func ParseFault(s string) (Fault, error) {
 	}
 	return f, nil
 }
+
+// String describes a fault as ParseFault reads it.
+func (f Fault) String() string {
+	s := string(f.At)
+	for _, w := range []struct {
+		set  bool
+		word string
+	}{
+		{f.To != "", "to=" + f.To},
+		{f.Percent > 0, fmt.Sprintf("percent=%g", f.Percent)},
+		{f.Skip > 0, fmt.Sprintf("skip=%d", f.Skip)},
+		{f.Times > 0, fmt.Sprintf("times=%d", f.Times)},
+		{f.Delay > 0, "delay=" + f.Delay.String()},
+		{f.Take, "take"}, {f.Close, "close"}, {f.Hang, "hang"},
+		{f.Reply != "", "reply=" + f.Reply},
+	} {
+		if w.set {
+			s += "," + w.word
+		}
+	}
+	return s
+}
