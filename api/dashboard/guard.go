@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -54,10 +53,10 @@ func (d *dashboard) admit(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		who, ok := d.sessions.who(r, time.Now())
+		_, ok := d.sessions.who(r, time.Now())
 		switch {
 		case ok:
-			next.ServeHTTP(w, r.WithContext(withVisitor(r.Context(), who)))
+			next.ServeHTTP(w, r)
 		case r.Header.Get("HX-Request") != "" || strings.Contains(r.Header.Get("Accept"), "text/event-stream"):
 			w.Header().Set("HX-Redirect", "/dashboard/login")
 			http.Error(w, "Sign in first.", http.StatusUnauthorized)
@@ -84,16 +83,13 @@ func ownHost(hostport string) bool {
 	return host != "" && (!strings.Contains(host, ".") || strings.HasSuffix(host, ".localhost"))
 }
 
-type visitorKey struct{}
-
-func withVisitor(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, visitorKey{}, name)
-}
-
-// visitor returns who is signed in, "" where nobody has to be.
-func visitor(ctx context.Context) string {
-	name, _ := ctx.Value(visitorKey{}).(string)
-	return name
+// visitor returns who is signed in, "" where nobody is or nobody has to be.
+func (d *dashboard) visitor(r *http.Request) string {
+	if d.opts.Authenticate == nil {
+		return ""
+	}
+	who, _ := d.sessions.who(r, time.Now())
+	return who
 }
 
 func secure(r *http.Request) bool {

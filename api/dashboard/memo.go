@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -20,6 +21,8 @@ type answer[V any] struct {
 	err   error
 	until time.Time // set before ready is closed
 }
+
+var errAskFailed = errors.New("the question was not answered")
 
 // memoSize is how many answers are held before the stale ones are dropped.
 const memoSize = 1_000
@@ -48,13 +51,13 @@ func (m *memo[V]) get(ctx context.Context, key string, keep time.Duration, ask f
 	// Others wait for it: it outlives the caller, but not for long.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
+	defer close(a.ready) // also when ask panics
+	a.err = errAskFailed
 	begun := time.Now()
 	a.value, a.err = ask(ctx)
-	a.until = time.Now().Add(max(keep, 10*time.Since(begun)))
-	if a.err != nil {
-		a.until = time.Time{}
+	if a.err == nil {
+		a.until = time.Now().Add(max(keep, 10*time.Since(begun)))
 	}
-	close(a.ready)
 	return a.value, a.err
 }
 

@@ -29,9 +29,9 @@ type frame struct {
 }
 
 func (d *dashboard) frame(r *http.Request, title, section string) frame {
-	who := visitor(r.Context())
+	who := d.visitor(r)
 	return frame{
-		title: title, section: section, who: who, signed: d.opts.Authenticate != nil && who != "",
+		title: title, section: section, who: who, signed: who != "",
 		inbox: d.opts.Mail != nil, files: d.files,
 	}
 }
