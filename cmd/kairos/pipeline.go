@@ -1,0 +1,46 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"kairos/analysis"
+	"kairos/creation"
+	"kairos/delivery"
+	"kairos/internal/queue"
+	"kairos/orchestration"
+)
+
+// stages are the rooms of the pipeline; each knows only Postgres.
+type stages struct {
+	creation      *creation.Creation
+	orchestration *orchestration.Orchestration
+	delivery      *delivery.Delivery
+	analysis      *analysis.Analysis
+}
+
+// pipeline connects the stages a process serves. Read top to bottom: the life
+// of a campaign. Work is cut into batches in Postgres; each handler turns one
+// batch into the batches of the next stage, and the queue rings for those that
+// are due. The periodic work runs in one process, the leader.
+func pipeline(q *queue.Queue, s *stages, roles []string) {
+	if slices.Contains(roles, "creation") {
+		queue.Handle(q, s.creation.ImportChunk) // a chunk of an import becomes contacts
+		queue.Handle(q, s.creation.Expand)      // a launched campaign becomes pages of contacts
+		queue.Every(q, time.Second, "campaigns", s.creation.Tick)
+	}
+	if slices.Contains(roles, "orchestration") {
+		queue.Handle(q, s.orchestration.Plan) // a page becomes notifications, each with an arm, a channel and a slot
+		queue.Every(q, time.Second, "cancelled campaigns", s.orchestration.Sweep)
+	}
+	if slices.Contains(roles, "delivery") {
+		queue.Handle(q, s.delivery.Send)      // a batch whose slot has come is claimed, rendered, handed to a provider
+		queue.Handle(q, s.delivery.SendFirst) // a transactional message, ahead of campaigns
+		queue.Every(q, time.Second, "feedback", s.delivery.Feedback)
+		queue.Every(q, 5*time.Second, "reconciler", s.delivery.Reconcile) // what fell silent is issued again
+	}
+	if slices.Contains(roles, "analysis") {
+		queue.Handle(q, s.analysis.Fold) // events become funnels and returns
+		queue.Every(q, time.Second, "fold", s.analysis.Arm)
+	}
+}

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"kairos"
+	"kairos/analysis"
+	"kairos/api"
+	"kairos/api/dashboard"
+	"kairos/api/track"
+	"kairos/creation"
+	"kairos/delivery"
+	"kairos/internal/devstack"
+	"kairos/internal/eventlog"
+	"kairos/internal/pg"
+	"kairos/internal/queue"
+	"kairos/internal/spool"
+	"kairos/internal/token"
+	"kairos/migrations"
+	"kairos/orchestration"
+)
+
+// partitionsAhead is how many days of the log have their partition before they come.
+const partitionsAhead = 14
+
+// system is one running process of Kairos.
+type system struct {
+	settings settings
+	roles    []string
+	clock    kairos.Clock
+	pool     *pgxpool.Pool
+	stages   *stages
+	queue    *queue.Queue
+	spool    *spool.Spool
+	listener net.Listener
+	server   *http.Server
+	keyring  *token.Keyring
+	keys     *api.Keys
+	local    bool // kairos dev: serves this machine alone
+	registry *prometheus.Registry
+	closers  []func() error // last in, first out
+}
+
+// assemble builds a process: straight-line wiring, in the order of the
+// dependencies. mail is the catcher of `kairos dev`, nil in production.
+func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Mail) (_ *system, err error) {
+	p := &system{settings: s, roles: roles, registry: prometheus.NewRegistry(), local: mail != nil}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	if p.clock, err = s.clock(); err != nil {
+		return nil, err
+	}
+	zone, err := time.LoadLocation(s.DefaultZone)
+	if err != nil {
+		return nil, fmt.Errorf("default zone %q is no IANA time zone", s.DefaultZone)
+	}
+	if p.keyring, err = s.keyring(); err != nil {
+		return nil, err
+	}
+	if p.pool, err = pg.Open(ctx, s.DatabaseURL, pg.WithMaxConns(s.MaxConns)); err != nil {
+		return nil, err
+	}
+	p.closing(func() error { p.pool.Close(); return nil })
+	p.keys = api.NewKeys(p.pool, p.clock)
+	if err := p.gate(ctx); err != nil {
+		return nil, err
+	}
+	if p.listener, err = net.Listen("tcp", s.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	p.closing(func() error { return ignoreClosed(p.listener.Close()) })
+	if p.settings.PublicURL == "" {
+		p.settings.PublicURL = "http://" + p.listener.Addr().String()
+	}
+
+	host, _ := os.Hostname() // an empty name is unique enough beside pid and id
+	owner := fmt.Sprintf("%s:%d:%s", host, os.Getpid(), kairos.NewID().String()[24:])
+	providers, err := p.providers(mail)
+	if err != nil {
+		return nil, err
+	}
+	from, err := address("KAIROS_EMAIL_FROM", p.settings.EmailFrom)
+	if err != nil {
+		return nil, err
+	}
+	replyTo, err := address("KAIROS_EMAIL_REPLY_TO", p.settings.EmailReplyTo)
+	if err != nil {
+		return nil, err
+	}
+	p.stages = &stages{
+		creation:      creation.New(p.pool, p.clock, creation.Options{Owner: owner}),
+		orchestration: orchestration.New(p.pool, p.clock, orchestration.Options{Owner: owner, DefaultZone: zone}),
+		analysis:      analysis.New(p.pool, p.clock, analysis.Options{Owner: owner, Log: slog.Default()}),
+	}
+	p.stages.delivery, err = delivery.New(p.pool, p.clock, delivery.Options{
+		Providers: providers, Keyring: p.keyring, PublicURL: p.settings.PublicURL,
+		From: from, ReplyTo: replyTo, BounceDomain: p.settings.BounceDomain, Owner: owner,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.closing(p.stages.delivery.Close)
+
+	if p.queue, err = queue.Open(ctx, s.RedisURL, p.pool, p.clock, queue.Options{Grace: s.Grace, Observe: observe(p.registry)}); err != nil {
+		return nil, err
+	}
+	p.closing(p.queue.Close)
+	pipeline(p.queue, p.stages, roles)
+	queue.Every(p.queue, time.Hour, "partitions", p.partitions)
+
+	o := api.Options{
+		Pool: p.pool, Clock: p.clock, Creation: p.stages.creation, Orchestration: p.stages.orchestration,
+		Delivery: p.stages.delivery, Analysis: p.stages.analysis, PublicURL: p.settings.PublicURL,
+		Ready: p.ready, Logger: slog.Default(), Registerer: p.registry, Metrics: metricsHandler(p),
+	}
+	var door http.Handler
+	if p.has("track") || p.has("api") {
+		if p.spool, err = spool.Open(spool.Options{Dir: p.spoolDir()}); err != nil {
+			return nil, err
+		}
+		p.closing(p.spool.Close)
+		collector, err := track.New(track.Options{
+			Keyring: p.keyring, Spool: p.spool, Clock: p.clock, PublicURL: p.settings.PublicURL,
+			OnUnsubscribe: p.unsubscribe,
+		})
+		if err != nil {
+			return nil, err
+		}
+		door, o.OpenToken = collector, collector.OpenToken
+		if o.Webhooks, err = p.webhooks(); err != nil {
+			return nil, err
+		}
+	}
+	if p.has("api") {
+		o.Dashboard, err = dashboard.New(dashboard.Options{
+			Creation: p.stages.creation, Delivery: p.stages.delivery, Analysis: p.stages.analysis,
+			Clock: p.clock, Mail: mail, Authenticate: p.authenticate(), SessionKey: p.sessionKey(),
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	handler, err := p.handler(o, door)
+	if err != nil {
+		return nil, err
+	}
+	p.server = &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+	return p, nil
+}
+
+// handler sends the tracking paths straight to the collector; the rest goes
+// to the whole API where the process has that role, and otherwise to what
+// watches the process.
+func (p *system) handler(o api.Options, collector http.Handler) (http.Handler, error) {
+	rest := api.Probes(o)
+	if p.has("api") {
+		var err error
+		if rest, err = api.New(o); err != nil {
+			return nil, err
+		}
+	}
+	if collector == nil {
+		return rest, nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if track.Serves(r.URL.Path) {
+			collector.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	}), nil
+}
+
+func (p *system) has(role string) bool { return slices.Contains(p.roles, role) }
+
+func (p *system) closing(fn func() error) { p.closers = append(p.closers, fn) }
+
+// close ends what was begun, the last first.
+func (p *system) close() error {
+	var errs []error
+	for _, fn := range slices.Backward(p.closers) {
+		errs = append(errs, fn())
+	}
+	p.closers = nil
+	return errors.Join(errs...)
+}
+
+// gate refuses a database that is older or newer than this binary.
+func (p *system) gate(ctx context.Context) error {
+	current, latest, err := migrations.Version(ctx, p.pool)
+	if err != nil {
+		return fmt.Errorf("read the database's version: %w", err)
+	}
+	if current < latest {
+		return fmt.Errorf("the database is at version %d, this binary needs %d: run `kairos migrate`", current, latest)
+	}
+	return p.partitions(ctx)
+}
+
+func (p *system) partitions(ctx context.Context) error {
+	_, err := eventlog.EnsurePartitions(ctx, p.pool, p.clock.Now(), 1, partitionsAhead)
+	return err
+}
+
+func (p *system) spoolDir() string {
+	if p.settings.SpoolDir != "" {
+		return p.settings.SpoolDir
+	}
+	if p.settings.DataDir != "" {
+		return filepath.Join(p.settings.DataDir, "spool")
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("kairos-spool-%d", os.Getuid()))
+}
+
+// run serves until ctx ends, then stops in order: not ready, no more claims,
+// in flight finished, spool flushed, everything closed.
+func (p *system) run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, p.close()) }()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := p.server.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve http: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.settings.Grace)
+		defer cancel()
+		short, done := context.WithTimeout(grace, 5*time.Second)
+		defer done()
+		if err := p.server.Shutdown(short); err != nil { // streams don't end by themselves
+			return ignoreClosed(p.server.Close())
+		}
+		return nil
+	})
+	g.Go(func() error { return p.queue.Run(ctx) })
+	if p.spool != nil {
+		g.Go(func() error { return p.stages.analysis.Ship(ctx, p.spool) })
+	}
+	return g.Wait()
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// url is where the process answers.
+func (p *system) url() string { return "http://" + p.listener.Addr().String() }
+
+// ready asks what the roles of this process depend on. A collector is ready
+// while its spool is writable, even without Postgres.
+func (p *system) ready(ctx context.Context) []api.Check {
+	var checks []api.Check
+	if p.spool != nil {
+		c := api.Check{Name: "spool"}
+		if !p.spool.Writable() {
+			c.Err = kairos.ErrUnavailable
+		}
+		checks = append(checks, c)
+	}
+	if strings.Join(p.roles, ",") != "track" {
+		try, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		checks = append(checks, api.Check{Name: "postgres", Err: p.pool.Ping(try)})
+	}
+	return checks
+}
