@@ -57,12 +57,13 @@ func (a *server) events() {
 		})
 }
 
-// eventQuery narrows a reading of the log.
+// eventQuery asks for a page of the log.
 type eventQuery struct {
 	Page
 	EventFilter
 }
 
+// EventFilter is the part of a query that narrows a reading of the log.
 type EventFilter struct {
 	Kind         []string `query:"kind" maxItems:"50" doc:"Only these kinds, separated by commas."`
 	Campaign     ID       `query:"campaign"`

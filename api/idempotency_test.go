@@ -60,7 +60,7 @@ func TestTwoHundredPostsWithOneKeyHaveOneEffect(t *testing.T) {
 	raw := `{"name":"One","template":"` + template + `","audience":{"all":true},"schedule":{"mode":"now"}}`
 	for range 200 {
 		all.Go(func() {
-			req, err := http.NewRequest("POST", w.http.URL+"/v1/campaigns", strings.NewReader(raw))
+			req, err := http.NewRequest(http.MethodPost, w.http.URL+"/v1/campaigns", strings.NewReader(raw))
 			if err != nil {
 				t.Error(err)
 				return
@@ -162,7 +162,7 @@ func TestAClientThatLeavesFindsItsAnswer(t *testing.T) {
 	require.NoError(t, err)
 	in := `{"name":"x","expression":"region == \"EU\""}`
 	ctx, leave := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, "POST", w.http.URL+"/v1/segments", bytes.NewReader([]byte(in)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.http.URL+"/v1/segments", bytes.NewReader([]byte(in)))
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Bearer "+w.admin)
 	req.Header.Set("Content-Type", "application/json")

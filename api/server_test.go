@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/stretchr/testify/require"
 
 	"kairos"
@@ -158,6 +160,26 @@ func TestDocsUseOwnAssetsAlone(t *testing.T) {
 		require.NotContains(t, r.Body, "https://")
 	}
 	require.NotContains(t, page.Body, "https://")
+}
+
+func TestRequestsAreMeasuredByRoute(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	w := newWorld(t, func(o *Options) {
+		o.Registerer, o.Metrics = reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	})
+	_, contact, _ := w.sample()
+	w.call("GET", "/v1/contacts/"+contact, nil).ok(200)
+	w.call("BREW", "/v1/contacts", nil).problem(405, "")
+	text := w.call("GET", "/metrics", nil, "Authorization", "").Body
+	require.Contains(t, text, `kairos_http_request_duration_seconds_count{method="GET",route="/v1/contacts/{id}",status="200"} 1`)
+	require.Contains(t, text, `method="other"`)
+	require.NotContains(t, text, contact)
+	_, err := newServer(w.api.opts) // a second one in the process shares the histogram
+	require.NoError(t, err)
+	w.http.Config.Handler = Probes(w.api.opts)
+	w.call("GET", "/livez", nil).ok(200)
+	w.call("GET", "/v1/contacts", nil).problem(404, "")
 }
 
 func TestLogHoldsNoSecretAddressTokenOrQuery(t *testing.T) {

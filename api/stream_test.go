@@ -26,7 +26,7 @@ func (w *world) follow(path, last string) *reader {
 	w.t.Helper()
 	ctx, leave := context.WithCancel(w.t.Context())
 	w.t.Cleanup(leave)
-	req, err := http.NewRequestWithContext(ctx, "GET", w.http.URL+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.http.URL+path, nil)
 	require.NoError(w.t, err)
 	req.Header.Set("Authorization", "Bearer "+w.admin)
 	if last != "" {

@@ -54,7 +54,7 @@ func TestABodyThatBreaksOffIsNoFault(t *testing.T) {
 	w := newWorld(t)
 	w.impatient()
 	for _, path := range []string{"/v1/contacts", "/v1/contacts/import"} {
-		req := httptest.NewRequest("POST", path, brokenBody{})
+		req := httptest.NewRequest(http.MethodPost, path, brokenBody{})
 		req.Header.Set("Authorization", "Bearer "+w.admin)
 		req.Header.Set("Content-Type", map[bool]string{true: "application/json", false: "text/csv"}[path == "/v1/contacts"])
 		rec := httptest.NewRecorder()

@@ -80,7 +80,7 @@ func (Amount) Schema(huma.Registry) *huma.Schema {
 // UnmarshalJSON implements json.Unmarshaler.
 func (a *Amount) UnmarshalJSON(b []byte) error {
 	a.bad = a.Amount.UnmarshalJSON(b) != nil || string(b) == `""`
-	return nil
+	return nil //nolint:nilerr // Resolve reports it, with its place
 }
 
 // MarshalJSON implements json.Marshaler.
