@@ -30,7 +30,7 @@ type Options struct {
 	// Default: a fresh id.
 	Owner string
 	// FastClick: a click this close to the message's sending is a machine's.
-	// Default 1 s; negative turns the rule off.
+	// Default 250 ms: a mail can hardly be read sooner. Negative turns the rule off.
 	FastClick time.Duration
 	// Burst: three distinct links (or both of a message that has two) clicked
 	// within it are a machine's clicks. Default 2 s; negative turns the rule off.
@@ -70,7 +70,7 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Analysis {
 		opts.Owner = "analysis-" + kairos.NewID().String()
 	}
 	if opts.FastClick == 0 {
-		opts.FastClick = time.Second
+		opts.FastClick = 250 * time.Millisecond
 	}
 	if opts.Burst == 0 {
 		opts.Burst = 2 * time.Second

@@ -26,7 +26,9 @@ func (f *facts) humans(fast, burst time.Duration) []bool {
 		seen := map[string]bool{}
 		end := i
 		for end < len(f.Clicks) && f.Clicks[end].At-f.Clicks[i].At <= span {
-			seen[f.Clicks[end].Link] = true
+			if c := f.Clicks[end]; !c.Flagged { // a scanner that gave its name says nothing of the person after it
+				seen[c.Link] = true
+			}
 			end++
 		}
 		if len(seen) >= need {
