@@ -44,7 +44,7 @@ func actionOf(e *kairos.Event) (a action, ok bool) {
 // reserved reports whether a kind is a fact of the system's own.
 func reserved(kind string) bool {
 	stage, _, _ := strings.Cut(kind, ".")
-	return slices.Contains([]string{"notification", "campaign", "contact", "import", "model"}, stage)
+	return slices.Contains([]string{"notification", "campaign", "contact", "import", "model", "provider", "kairos"}, stage)
 }
 
 // money reads the amount and currency of a payment: no amount is nothing paid,
@@ -125,7 +125,8 @@ func settle(journeys []*journey, actions []action, sign int64, sums map[creditKe
 // earner returns the one journey an action is attributed to, nil if none: the
 // message whose token brought it, when that lies within its window; else, of
 // the messages within whose window it lies, the one the person touched last
-// before it (then: sent last; then: the larger id).
+// before it (then: sent last; then: the larger id). Transactional messages earn
+// by their token alone: a receipt is no reason for the next purchase.
 func (a *action) earner(journeys []*journey) (best *journey) {
 	var touch, sent int64
 	for _, j := range journeys {
@@ -136,7 +137,7 @@ func (a *action) earner(journeys []*journey) (best *journey) {
 		if !a.notification.IsZero() && j.notification == a.notification {
 			return j
 		}
-		if a.currency == "" && a.kind != j.rules.goal {
+		if j.rules.transactional || a.currency == "" && a.kind != j.rules.goal {
 			continue
 		}
 		t := v.touched(a.at)

@@ -149,6 +149,23 @@ func TestOnePaymentOneCampaign(t *testing.T) {
 	}
 }
 
+func TestReceiptsEarnNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	c, receipts := w.campaign(kairos.CampaignSpec{}), w.campaign(kairos.CampaignSpec{Purpose: "transactional"})
+	m := w.message(c, kairos.ID{}, kairos.ArmAll)
+	r := w.message(receipts, m.contact, kairos.ArmAll)
+	w.log(m.sent(minute)...)
+	w.log(r.sent(minute)...)
+	w.log(m.on(kairos.NotificationOpened, hour), r.on(kairos.NotificationOpened, 2*hour), by(m.contact, kairos.PaymentReceived, 3*hour, paying("9", "EUR")...))
+	w.fold()
+	require.Equal(t, 9*one, w.roi(c).Attributed.Revenue)
+	require.Zero(t, w.roi(receipts).Attributed.Revenue)
+	w.log(r.on(kairos.PaymentReceived, 4*hour, paying("2", "EUR")...))
+	w.fold()
+	require.Equal(t, 2*one, w.roi(receipts).Attributed.Revenue, "but by its own token")
+}
+
 func TestGoalsOtherThanPayments(t *testing.T) {
 	t.Parallel()
 	m := msg{kairos.NewID(), kairos.NewID(), kairos.NewID()}

@@ -140,6 +140,38 @@ func TestFoldKilledBetweenChunks(t *testing.T) {
 	require.Equal(t, was, w.everything())
 }
 
+// Any number of processes fold at once: they take turns.
+func TestFoldersTakeTurns(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	w := newWorld(t, Options{})
+	c := w.campaign(kairos.CampaignSpec{})
+	for range 30 {
+		m := w.message(c, kairos.ID{}, kairos.ArmAll)
+		w.log(append(m.sent(minute), m.on(kairos.NotificationOpened, hour), m.on(kairos.PaymentReceived, 2*hour, paying("1", "EUR")...))...)
+	}
+	w.settled()
+	errs := make(chan error, 4)
+	for range 4 {
+		go func() {
+			for {
+				n, err := eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{}, 7, w.a.fold)
+				if err != nil || n == 0 {
+					errs <- err
+					return
+				}
+			}
+		}()
+	}
+	for range 4 {
+		require.NoError(t, <-errs)
+	}
+	require.Equal(t, map[string]string{"planned": "30/30", "sent": "30/30", "delivered": "30/30", "opened": "30/30", "paid": "30/30"}, w.steps(c))
+	was := w.everything()
+	require.NoError(t, w.a.Rebuild(ctx))
+	require.Equal(t, was, w.everything())
+}
+
 func TestFoldIsFenced(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

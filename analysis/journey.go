@@ -44,9 +44,10 @@ func apartSteps() []string {
 
 // rules are what a campaign and the installation say about counting.
 type rules struct {
-	window      time.Duration // attribution window
-	goal        string        // event kind
-	fast, burst time.Duration
+	window        time.Duration // attribution window
+	goal          string        // event kind
+	transactional bool
+	fast, burst   time.Duration
 }
 
 // journey is one message's way to its person and what the person did with it.

@@ -68,16 +68,21 @@ func (a *Analysis) loadRules(ctx context.Context, tx pgx.Tx, c *chunk, journeys 
 		}
 	}
 	if len(want) > 0 {
-		rows, err := tx.Query(ctx, `SELECT id, spec FROM campaigns WHERE id = ANY ($1)`, want)
+		rows, err := tx.Query(ctx, `SELECT id, spec, kind = 'transactional' FROM campaigns WHERE id = ANY ($1)`, want)
 		if err != nil {
 			return fmt.Errorf("load campaigns: %w", err)
 		}
 		var id kairos.ID
 		var raw []byte
-		_, err = pgx.ForEachRow(rows, []any{&id, &raw}, func() error {
-			if spec, err := kairos.ParseSpec(raw); err == nil {
-				c.rules[id] = a.rulesOf(spec)
+		var transactional bool
+		_, err = pgx.ForEachRow(rows, []any{&id, &raw, &transactional}, func() error {
+			spec, err := kairos.ParseSpec(raw)
+			if err != nil { // its own reports suffer, not everybody's
+				a.opts.Log.Error("spec not read, defaults used", "stage", "analysis", "campaign", id, "err", err)
+				spec = kairos.CampaignSpec{}
 			}
+			c.rules[id] = a.rulesOf(spec)
+			c.rules[id].transactional = transactional || !spec.Marketing()
 			return nil
 		})
 		if err != nil {

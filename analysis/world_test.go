@@ -11,12 +11,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"kairos"
 	"kairos/internal/batch"
 	"kairos/internal/devstack"
 	"kairos/internal/eventlog"
 )
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(devstack.Goroutine))
+}
 
 // noon is when the campaigns of the tests are planned for.
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
