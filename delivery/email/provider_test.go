@@ -350,3 +350,38 @@ func TestWhatArrivesIsWhatWasComposed(t *testing.T) {
 	}
 	require.Len(t, s.Kept(), 10)
 }
+
+// TestAnswersOutOfOrder: a server that says more than it was asked costs the
+// connection, and nothing is taken for accepted that isn't.
+func TestAnswersOutOfOrder(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	sessions := 0
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			sessions++
+			_, _ = c.Write([]byte("220 hi\r\n"))
+			buf := make([]byte, 1<<16)
+			_, _ = c.Read(buf)
+			_, _ = c.Write([]byte("250-hi\r\n250 PIPELINING\r\n"))
+			_, _ = c.Read(buf) // the group
+			_, _ = c.Write([]byte("250 one\r\n250 two\r\n250 three\r\n354 four\r\n"))
+			_, _ = c.Read(buf)
+			_ = c.Close()
+		}
+	}()
+	p := newProvider(t, email.Options{URL: "smtp://" + ln.Addr().String()})
+	for i := range 2 {
+		r := send(t, p, deliverytest.Message(t, deliverytest.Letter(t), i))[0]
+		require.Equal(t, delivery.NotSent, r.Outcome, "%+v", r)
+	}
+	require.NoError(t, ln.Close())
+	<-done
+	require.Equal(t, 2, sessions)
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"kairos/delivery"
@@ -23,7 +24,8 @@ func (c *conn) send(ctx context.Context, letters []letter) (done int, err error)
 		stop := context.AfterFunc(ctx, func() { _ = c.raw.SetDeadline(time.Unix(1, 0)) })
 		defer func() { c.broken = c.broken || !stop() }()
 	}
-	defer func() { c.broken = c.broken || err != nil }()
+	// Words that nobody asked for would be taken for the next answers.
+	defer func() { c.broken = c.broken || err != nil || c.text.R.Buffered() > 0 }()
 	announced := false // the commands of this letter are on their way
 	for i := range letters {
 		l := &letters[i]
@@ -138,6 +140,9 @@ func (c *conn) open(ctx context.Context, l *letter, announced bool) (bool, error
 			return true, nil
 		case step != phaseData && r.code/100 == 2:
 			mailTaken = true
+		case r.code < 400:
+			*l.result = delivery.Result{Outcome: delivery.NotSent, Code: strconv.Itoa(r.code), Detail: "answers are out of order"}
+			return false, errClosing
 		case refused == nil:
 			res := r.result(step, l)
 			refused = &res
@@ -187,7 +192,7 @@ func (c *conn) finish(ctx context.Context, l *letter, out []byte) error {
 		var r reply
 		if r, err = c.reply(); err == nil {
 			*l.result = r.result(phaseDot, l)
-			if r.code == 421 {
+			if r.code == 421 || l.result.Outcome == delivery.Unknown {
 				return errClosing
 			}
 			return nil

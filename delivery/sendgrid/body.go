@@ -94,6 +94,9 @@ func (p *Provider) appendBody(dst []byte, items []item) []byte {
 	if len(items) > 1 {
 		prefix = freePrefix(items)
 	}
+	if dst == nil {
+		dst = make([]byte, 0, sizeOf(items))
+	}
 	dst = append(dst, `{"personalizations":[`...)
 	for i, it := range items {
 		if i > 0 {
@@ -128,6 +131,26 @@ func (p *Provider) appendBody(dst []byte, items []item) []byte {
 		dst = append(dst, `,"mail_settings":{"sandbox_mode":{"enable":true}}`...)
 	}
 	return append(dst, '}')
+}
+
+// sizeOf estimates the bytes of a request.
+func sizeOf(items []item) int {
+	n := 4096
+	for _, p := range [...]content.Part{items[0].m.Content.Subject, items[0].m.Content.HTML, items[0].m.Content.Text} {
+		for _, c := range p.Const() {
+			n += len(c) + len(c)/8 + tagRoom
+		}
+	}
+	for _, it := range items {
+		n += 900
+		r := &it.m.Rendered
+		for _, values := range [...][]string{r.Subject, r.HTML, r.Text} {
+			for _, v := range values {
+				n += len(v) + len(v)/16 + tagRoom + 8
+			}
+		}
+	}
+	return n
 }
 
 // shared returns a part with its values, or with tags in their place.

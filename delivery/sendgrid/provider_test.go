@@ -2,6 +2,7 @@ package sendgrid_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -234,6 +235,23 @@ func TestTimeoutOfARequest(t *testing.T) {
 	require.Equal(t, delivery.Unknown, r.Outcome)
 	require.Equal(t, "timed out", r.Detail)
 	require.Equal(t, 1, s.Calls())
+}
+
+// TestARequestThatCannotLeaveIsNotSent: the server takes the connection and
+// reads nothing, and the request is larger than what the sockets can hold.
+func TestARequestThatCannotLeaveIsNotSent(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	p, err := sendgrid.New(sendgrid.Options{APIKey: "k", URL: "http://" + ln.Addr().String(), Timeout: 300 * time.Millisecond})
+	require.NoError(t, err)
+	defer func() { _ = p.Close() }()
+	m := deliverytest.Message(t, deliverytest.Letter(t), 0)
+	m.Rendered.HTML[0] = strings.Repeat("x", 24<<20)
+	r := send(t, p, []*delivery.Message{m})[0]
+	require.Equal(t, delivery.NotSent, r.Outcome, "%+v", r)
+	small := send(t, p, deliverytest.Messages(t, deliverytest.Letter(t), 0, 1))[0]
+	require.Equal(t, delivery.Unknown, small.Outcome, "all of it left")
 }
 
 // headers records what goes over the wire.
