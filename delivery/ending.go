@@ -96,7 +96,7 @@ func (w *window) endings(tries []try, inTrouble bool) *endings {
 			}
 		}
 		end.result.Detail = short(end.result.Detail)
-		end.result.Code = short(end.result.Code)
+		end.result.Code, end.result.ProviderID = short(end.result.Code), short(end.result.ProviderID)
 		e.all = append(e.all, end)
 	}
 	e.sort()
@@ -145,7 +145,7 @@ func backoff(n int, asked time.Duration) time.Duration {
 	return max(steps[min(max(n, 0), len(steps)-1)], min(asked.Round(time.Second), 24*time.Hour))
 }
 
-// short cuts a provider's words to what the ledger keeps.
+// short cuts foreign words to what the ledger keeps: 200 bytes of valid text.
 func short(s string) string {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
 	if len(s) > 200 {

@@ -38,7 +38,7 @@ var evidence = []string{
 func (d *Delivery) Feedback(ctx context.Context) error {
 	filter := eventlog.Filter{Kinds: append(slices.Clone(evidence), kairos.ContactUnsubscribed, kairos.ContactResubscribed)}
 	for range feedbackRounds {
-		n, err := eventlog.Tail(ctx, d.pool, feedbackReader, filter, feedbackBatch, d.learn)
+		n, err := eventlog.Tail(ctx, byIndex{d}, feedbackReader, filter, feedbackBatch, d.learn)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,7 +95,7 @@ WITH fence AS MATERIALIZED (
 	ORDER BY n.id LIMIT $7
 ), judged AS MATERIALIZED (
 	SELECT d.id, d.contact, d.planned_at, d.data, p.email, p.first_name, p.last_name, p.locale, p.timezone, p.region,
-	       p.external_id, p.attributes, t.last, t.tries,
+	       p.external_id, p.attributes, t.last, t.tries::int AS tries,
 	       CASE WHEN d.planned_at > $8 THEN 'early'
 	            WHEN p.id IS NULL THEN 'contact_missing'
 	            WHEN p.erased_at IS NOT NULL THEN 'erased'
@@ -122,11 +123,13 @@ WITH fence AS MATERIALIZED (
 	ON CONFLICT DO NOTHING
 	RETURNING notification, number
 )
-SELECT (SELECT state FROM fence), j.id, j.contact, coalesce(o.number, 0), coalesce(j.tries, 0), coalesce(j.reason, ''), j.planned_at, j.data,
-       coalesce(j.email, ''), coalesce(j.first_name, ''), coalesce(j.last_name, ''), coalesce(j.locale, ''),
-       coalesce(j.timezone, ''), coalesce(j.region, ''), coalesce(j.external_id, ''), j.attributes
-FROM (SELECT) one LEFT JOIN judged j ON true LEFT JOIN opened o ON o.notification = j.id
-ORDER BY j.id`
+SELECT state, NULL::uuid AS id, NULL::uuid AS contact, 0 AS number, 0 AS tries, '' AS reason, NULL::timestamptz AS planned_at, NULL::jsonb AS data,
+       '' AS email, '' AS first, '' AS last, '' AS locale, '' AS zone, '' AS region, '' AS external, NULL::jsonb AS attributes FROM fence
+UNION ALL -- a join would be planned for one row and run for a thousand
+SELECT NULL, notification, NULL, number, 0, '', NULL, NULL, '', '', '', '', '', '', '', NULL FROM opened
+UNION ALL
+SELECT NULL, id, contact, 0, tries, coalesce(reason, ''), planned_at, data, coalesce(email, ''), coalesce(first_name, ''), coalesce(last_name, ''),
+       coalesce(locale, ''), coalesce(timezone, ''), coalesce(region, ''), coalesce(external_id, ''), attributes FROM judged`
 
 // mark opens attempts for up to limit notifications after a place and commits
 // them, in one round trip. Whoever calls it owns the attempts it opened: each
@@ -138,27 +141,32 @@ func (d *Delivery) mark(ctx context.Context, b *batch.Claimed, c *campaign, prov
 	}
 	m := &marked{all: make([]recipient, 0, limit)}
 	q := &pgx.Batch{} // without BEGIN: one implicit transaction
-	q.Queue(`SELECT pg_advisory_xact_lock_shared($1)`, int64(suppressionLock))
+	q.Queue(`SELECT pg_advisory_xact_lock_shared($1), set_config('enable_seqscan', 'off', true)`, int64(suppressionLock))
 	q.Queue(markSQL, b.Batch, b.Epoch, b.Owner, b.Campaign, zeroID(after), b.Hi, limit, d.clock.Now(), provider, string(b.Channel),
 		c.spec.Marketing(), c.spec.Topic, latest, c.window()).Query(func(rows pgx.Rows) error {
+		opened := make(map[kairos.ID]int32, limit)
 		for rows.Next() {
-			var id, contact *kairos.ID
 			var state *string
-			var r recipient
 			var planned *time.Time
-			err := rows.Scan(&state, &id, &contact, &r.number, &r.tries, &r.reason, &planned, &r.data,
+			var r recipient
+			err := rows.Scan(&state, &r.id, &r.contact, &r.number, &r.tries, &r.reason, &planned, &r.data,
 				&r.email, &r.first, &r.last, &r.locale, &r.zone, &r.region, &r.external, &r.attributes)
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
-			}
-			if state != nil {
+			case state != nil:
 				m.held, m.state = true, *state
-			}
-			if id != nil {
-				r.id, r.contact, r.planned = *id, *contact, *planned
+			case planned == nil:
+				opened[r.id] = r.number
+			default:
+				r.planned = *planned
 				m.all = append(m.all, r)
 			}
 		}
+		for i := range m.all {
+			m.all[i].number = opened[m.all[i].id]
+		}
+		slices.SortFunc(m.all, func(a, b recipient) int { return slices.Compare(a.id[:], b.id[:]) })
 		return rows.Err()
 	})
 	if err := d.pool.SendBatch(ctx, q).Close(); err != nil {

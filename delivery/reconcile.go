@@ -73,7 +73,7 @@ func (d *Delivery) expired(ctx context.Context) error {
 	}
 	var errs []error
 	for _, ref := range refs {
-		err := pg.InTx(ctx, d.pool, func(tx pgx.Tx) error {
+		err := pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error {
 			ok, err := batch.Reissue(ctx, tx, ref)
 			if err != nil || !ok {
 				return err
@@ -133,7 +133,7 @@ func (d *Delivery) cancelled(ctx context.Context, all bool) error {
 		return fmt.Errorf("list cancelled batches: %w", err)
 	}
 	for _, ref := range refs {
-		if err := pg.InTx(ctx, d.pool, func(tx pgx.Tx) error { return d.sweep(ctx, tx, ref) }); err != nil {
+		if err := pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error { return d.sweep(ctx, tx, ref) }); err != nil {
 			return fmt.Errorf("end attempts of cancelled batch %s: %w", ref.Batch, err)
 		}
 	}
@@ -148,7 +148,7 @@ func (d *Delivery) cancelled(ctx context.Context, all bool) error {
 		return fmt.Errorf("list cancelled campaigns: %w", err)
 	}
 	for _, c := range campaigns {
-		if err := pg.InTx(ctx, d.pool, func(tx pgx.Tx) error { return batch.CancelCampaign(ctx, tx, c) }); err != nil {
+		if err := pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error { return batch.CancelCampaign(ctx, tx, c) }); err != nil {
 			return err
 		}
 	}
@@ -158,7 +158,7 @@ func (d *Delivery) cancelled(ctx context.Context, all bool) error {
 // abandon gives up marketing messages that have been unknown too long.
 func (d *Delivery) abandon(ctx context.Context) error {
 	now := d.clock.Now()
-	return pg.InTx(ctx, d.pool, func(tx pgx.Tx) error {
+	return pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT a.campaign, a.notification, a.number, a.provider, n.contact
 			FROM attempts a JOIN campaigns c ON c.id = a.campaign JOIN notifications n ON n.id = a.notification AND n.campaign = a.campaign
@@ -230,7 +230,7 @@ func (d *Delivery) heal(ctx context.Context) error {
 
 func (d *Delivery) healCampaign(ctx context.Context, campaign kairos.ID, kind string, oldest kairos.ID, now time.Time) (n int, err error) {
 	id := kairos.NewID()
-	err = pg.InTx(ctx, d.pool, func(tx pgx.Tx) error {
+	err = pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error {
 		var channel *string
 		var lo, hi *kairos.ID
 		err := tx.QueryRow(ctx, `

@@ -27,20 +27,22 @@ const settleSQL = `
 WITH given AS (
 	SELECT * FROM unnest($4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[])
 		AS g(id, number, state, provider_id, code, detail, note, reason, batch, evidence)
+	-- True of every row; planners take it for one row and look the attempts up by key.
+	WHERE number BETWEEN 1 AND 1000000000 AND state BETWEEN 'a' AND 'z'
 ), moved AS (
 	UPDATE attempts a SET state = g.state, ended_at = coalesce(a.ended_at, $3),
 	       provider_id = coalesce(nullif(g.provider_id, ''), a.provider_id), code = coalesce(nullif(g.code, ''), a.code),
 	       detail = coalesce(nullif(g.detail, ''), a.detail), evidence = coalesce(nullif(g.evidence, ''), a.evidence)
 	FROM given g
 	WHERE a.notification = g.id AND a.number = g.number AND a.campaign = $1 AND a.state = $2
-	RETURNING a.notification, a.number
+	RETURNING a.notification, a.number, g.note, g.reason AS why, g.batch AS retry
 ), noted AS (
-	UPDATE notifications n SET state = g.note, reason = coalesce(nullif(g.reason, ''), n.reason),
-	       done_at = CASE WHEN g.note <> 'planned' THEN $3 END, batch = coalesce(g.batch, n.batch)
-	FROM moved m JOIN given g ON g.id = m.notification AND g.number = m.number
+	UPDATE notifications n SET state = m.note, reason = coalesce(nullif(m.why, ''), n.reason),
+	       done_at = CASE WHEN m.note <> 'planned' THEN $3 END, batch = coalesce(m.retry, n.batch)
+	FROM moved m
 	WHERE n.id = m.notification AND n.campaign = $1
-	  AND (n.state IN ('planned', 'unknown') OR n.state = 'cancelled' AND g.note <> 'planned')
-	  AND (g.note <> n.state OR g.batch IS NOT NULL)
+	  AND (n.state IN ('planned', 'unknown') OR n.state = 'cancelled' AND m.note <> 'planned')
+	  AND (m.note <> n.state OR m.retry IS NOT NULL)
 )
 SELECT notification, number FROM moved`
 
@@ -54,7 +56,7 @@ type change struct {
 // notifications, events, suppressions and the batches of what is tried again.
 // Repeating it changes nothing: an attempt moves once.
 func (d *Delivery) settle(ctx context.Context, e *endings) error {
-	err := pg.InTx(ctx, d.pool, func(tx pgx.Tx) error {
+	err := pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error {
 		var events []kairos.Event
 		if len(e.skips)+len(e.orphans) > 0 {
 			more, err := d.settleUnopened(ctx, tx, e)
@@ -70,6 +72,17 @@ func (d *Delivery) settle(ctx context.Context, e *endings) error {
 		return fmt.Errorf("settle attempts: %w", err)
 	}
 	return nil
+}
+
+// byIndex begins transactions whose statements look each row up by index. A
+// plan made while a partition is small reads all of it, is kept for the
+// connection's life, and would still do so when a campaign has filled it with
+// millions of rows.
+type byIndex struct{ d *Delivery }
+
+// Begin implements pg.Beginner.
+func (b byIndex) Begin(ctx context.Context) (pgx.Tx, error) {
+	return b.d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN; SET LOCAL enable_seqscan = off"})
 }
 
 // write moves attempts with all that follows, in the caller's transaction, and

@@ -59,7 +59,7 @@ func (d *Delivery) Suppress(ctx context.Context, all ...Suppression) error {
 			s.At = d.clock.Now()
 		}
 	}
-	return pg.InTx(ctx, d.pool, func(tx pgx.Tx) error {
+	return pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error {
 		if err := lockSuppressions(ctx, tx); err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func (d *Delivery) Suppress(ctx context.Context, all ...Suppression) error {
 // Unsuppress takes back what a person had asked for (Unsubscribed) up to a
 // moment; bounces and complaints stay.
 func (d *Delivery) Unsuppress(ctx context.Context, contact kairos.ID, channel kairos.Channel, at time.Time) error {
-	return pg.InTx(ctx, d.pool, func(tx pgx.Tx) error {
+	return pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error {
 		return unsuppress(ctx, tx, []kairos.ID{contact}, []string{string(channel)}, []time.Time{at})
 	})
 }

@@ -74,7 +74,7 @@ func (d *Delivery) Unknowns(ctx context.Context, q UnknownQuery) (list []Unknown
 // with the actor and the reason. A marketing message is sent again only with a
 // reason given. An attempt that is not unknown is kairos.ErrConflict.
 func (d *Delivery) Resolve(ctx context.Context, ref kairos.AttemptRef, choice, actor, reason string) error {
-	end := ending{id: ref.Notification, number: ref.Number, evidence: "operator", by: facts{Actor: actor, Reason: reason}}
+	end := ending{id: ref.Notification, number: ref.Number, evidence: "operator", by: facts{Actor: short(actor), Reason: short(reason)}}
 	switch choice {
 	case ChooseAccepted:
 		end.trigger, end.note = operatorAccepts, kairos.StateAccepted
@@ -88,7 +88,7 @@ func (d *Delivery) Resolve(ctx context.Context, ref kairos.AttemptRef, choice, a
 	if actor == "" {
 		return kairos.Invalid("actor", "must name who decides")
 	}
-	err := pg.InTx(ctx, d.pool, func(tx pgx.Tx) error {
+	err := pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error {
 		var state, purpose, kind, channel string
 		e := &endings{at: d.clock.Now()}
 		err := tx.QueryRow(ctx, `
