@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"kairos"
@@ -93,7 +94,8 @@ func checkJSON(b []byte) (plain bool, err error) {
 					exponent = i
 				}
 			}
-			if i-start > 300 || exponent >= 0 && i-exponent > 5 {
+			_, err := strconv.ParseFloat(string(b[start:i]), 64)
+			if err != nil || i-start > 300 || exponent >= 0 && i-exponent > 5 {
 				return false, kairos.Invalid("attributes", "holds a number out of range")
 			}
 			i--

@@ -36,7 +36,7 @@ type Import struct {
 	Created    int64      `json:"created"`
 	Updated    int64      `json:"updated"` // met a known person, also where nothing changed
 	Rejected   int64      `json:"rejected"`
-	Errors     []rowError `json:"errors"`          // the first 1,000
+	Errors     []RowError `json:"errors"`          // the first 1,000
 	Error      string     `json:"error,omitempty"` // why it failed
 	CreatedAt  time.Time  `json:"created_at"`
 	FinishedAt *time.Time `json:"finished_at,omitempty"`

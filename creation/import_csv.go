@@ -166,7 +166,7 @@ func newCSVTable(names []string, separator byte) (*csvTable, error) {
 type parsed struct {
 	rows   []row
 	number []int64 // of each row in the import; 1 is the first
-	bad    []rowError
+	bad    []RowError
 	total  int64 // rows and bad ones
 }
 
@@ -175,8 +175,8 @@ func newParsed(data []byte) *parsed {
 	return &parsed{rows: make([]row, 0, n), number: make([]int64, 0, n)}
 }
 
-// rowError says why a row was refused. It never holds a value.
-type rowError struct {
+// RowError says why a row was refused. It never holds a value.
+type RowError struct {
 	Row   int64  `json:"row"`
 	Error string `json:"error"`
 }
@@ -235,7 +235,7 @@ func (p *parsed) add(r row, number int64, err error, line string) {
 	case string(rune(rowUnclosed)):
 		reason = reasonQuotes
 	}
-	p.bad = append(p.bad, rowError{Row: number, Error: reason})
+	p.bad = append(p.bad, RowError{Row: number, Error: reason})
 }
 
 // row checks the fields of one row. The JSON of its attributes is appended to

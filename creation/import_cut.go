@@ -32,17 +32,21 @@ type rowEnd func(b []byte) (end int, open bool)
 type cutter struct {
 	body  io.Reader
 	end   rowEnd
+	limit int    // bytes of one row
+	block int    // bytes read at once
 	buf   []byte // read, not yet cut; begins at a row
 	atEOF bool
 	err   error // of body, other than io.EOF
 }
 
-func newCutter(body io.Reader, end rowEnd) *cutter { return &cutter{body: body, end: end} }
+func newCutter(body io.Reader, end rowEnd) *cutter {
+	return &cutter{body: body, end: end, limit: maxRow, block: readBlock}
+}
 
 // fill reads one more block.
 func (c *cutter) fill() {
 	at := len(c.buf)
-	c.buf = slices.Grow(c.buf, readBlock)[:at+readBlock]
+	c.buf = slices.Grow(c.buf, c.block)[:at+c.block]
 	for idle := 0; at < len(c.buf) && !c.atEOF; {
 		n, err := c.body.Read(c.buf[at:])
 		at += n
@@ -66,7 +70,7 @@ func (c *cutter) next(size int) (chunk []byte, rows int64) {
 	for len(chunk) < size {
 		start, end, open := 0, 0, false
 		for start < len(c.buf) && len(chunk)+start < size {
-			if end, open = c.end(c.buf[start:min(start+maxRow, len(c.buf))]); end < 0 {
+			if end, open = c.end(c.buf[start:min(start+c.limit, len(c.buf))]); end < 0 {
 				break
 			}
 			if !blank(c.buf[start : start+end]) {
@@ -78,7 +82,7 @@ func (c *cutter) next(size int) (chunk []byte, rows int64) {
 		c.buf = c.buf[:copy(c.buf, c.buf[start:])]
 		switch {
 		case len(chunk) >= size:
-		case len(c.buf) >= maxRow:
+		case len(c.buf) >= c.limit:
 			chunk = append(chunk, c.skip(open), '\n')
 			rows++
 		case !c.atEOF:

@@ -206,7 +206,7 @@ func (w *importWork) store(ctx context.Context, tx pgx.Tx, k *chunk, now time.Ti
 	for i, o := range out {
 		switch {
 		case o.reason != "":
-			bad = append(bad, rowError{Row: k.number[i], Error: o.reason})
+			bad = append(bad, RowError{Row: k.number[i], Error: o.reason})
 		case o.created:
 			created++
 		default:
@@ -229,8 +229,8 @@ func (w *importWork) store(ctx context.Context, tx pgx.Tx, k *chunk, now time.Ti
 }
 
 // firstErrors returns up to n of the errors, by row, as JSON.
-func firstErrors(bad []rowError, n int) (string, error) {
-	slices.SortFunc(bad, func(a, b rowError) int { return cmp.Compare(a.Row, b.Row) })
+func firstErrors(bad []RowError, n int) (string, error) {
+	slices.SortFunc(bad, func(a, b RowError) int { return cmp.Compare(a.Row, b.Row) })
 	if n <= 0 || len(bad) == 0 {
 		return "[]", nil
 	}
