@@ -28,6 +28,7 @@ func pipeline(q *queue.Queue, s *stages, roles []string) {
 		queue.Handle(q, s.creation.ImportChunk) // a chunk of an import becomes contacts
 		queue.Handle(q, s.creation.Expand)      // a launched campaign becomes pages of contacts
 		queue.Every(q, time.Second, "campaigns", s.creation.Tick)
+		queue.Every(q, time.Second, "preferences", s.creation.Learn)
 	}
 	if slices.Contains(roles, "orchestration") {
 		queue.Handle(q, s.orchestration.Plan) // a page becomes notifications, each with an arm, a channel and a slot
