@@ -268,3 +268,47 @@ func TestStopGivesTheRestBack(t *testing.T) {
 	require.Equal(t, 100, f.total())
 	require.Equal(t, 1, f.most())
 }
+
+// TestStopInTheLastWindow: nobody is left behind in a finished batch.
+func TestStopInTheLastWindow(t *testing.T) {
+	w := plan(t, 10, 10)
+	ctx, stop := context.WithCancel(w.ctx)
+	f := newFake(1, 1)
+	f.answer = func(context.Context, *Message) Result {
+		stop()
+		return Result{Outcome: Accepted}
+	}
+	d := w.deliveryWith(Options{Providers: []Provider{f}, Window: 200})
+	_, err := d.Send(ctx, SendTask{w.due()[0]})
+	require.NoError(t, err)
+	require.Less(t, f.total(), 10)
+	require.Equal(t, map[string]int{"planned": 1}, w.counts("batches"))
+	w.drain(d)
+	require.Equal(t, 10, f.total())
+	require.Equal(t, 1, f.most())
+}
+
+// TestInFlightIsBounded: however many batches a process works on, what a kill
+// could leave unknown is no more than its window.
+func TestInFlightIsBounded(t *testing.T) {
+	w := plan(t, 200, 50)
+	const window = 16
+	f := newFake(1, 8)
+	var most int
+	f.answer = func(context.Context, *Message) Result {
+		n := w.counts("attempts")["sending"]
+		f.mu.Lock()
+		most = max(most, n)
+		f.mu.Unlock()
+		return Result{Outcome: Accepted}
+	}
+	d := w.deliveryWith(Options{Providers: []Provider{f}, Window: window})
+	var wg sync.WaitGroup
+	for _, ref := range w.due() {
+		wg.Go(func() { _, _ = d.Send(w.ctx, SendTask{ref}) })
+	}
+	wg.Wait()
+	require.Equal(t, 200, f.total())
+	require.Positive(t, most)
+	require.LessOrEqual(t, most, window)
+}

@@ -196,3 +196,27 @@ func TestRate(t *testing.T) {
 	require.Equal(t, 30, f.total())
 	require.GreaterOrEqual(t, time.Since(began), 180*time.Millisecond)
 }
+
+// TestProviderFallsMidWindow: some were taken, then nothing more; those whose
+// calls never began are not left behind in a finished batch.
+func TestProviderFallsMidWindow(t *testing.T) {
+	w := plan(t, 100, 100)
+	var n atomic.Int64
+	f := newFake(1, 1)
+	f.answer = func(context.Context, *Message) Result {
+		if i := n.Add(1); i > 5 && i < 30 {
+			return Result{Outcome: NotSent}
+		}
+		return Result{Outcome: Accepted}
+	}
+	d := w.deliveryWith(Options{Providers: []Provider{f}, Window: 400})
+	w.drain(d)
+	require.Zero(t, w.counts("batches")["done"])
+	for range 8 {
+		d.routes[kairos.Email][0].health.until = time.Time{}
+		w.clock.Advance(time.Hour)
+		w.drain(d)
+	}
+	require.Equal(t, map[string]int{"accepted": 100}, w.counts("notifications"))
+	require.Equal(t, 1, f.most())
+}

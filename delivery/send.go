@@ -74,6 +74,7 @@ type run struct {
 	mu      sync.Mutex
 	opened  []kairos.ID   // notifications an attempt was opened for
 	trouble time.Duration // the provider's, found by a window
+	left    bool          // a window didn't begin all of its calls; these people are planned again
 	failed  error         // a window's results could not be written
 }
 
@@ -119,8 +120,10 @@ func (r *run) all() error {
 	case r.trouble > 0:
 		wait := min(r.trouble, d.peek(b.Channel)) // another provider may be called
 		v = verdict{later: d.clock.Now().Add(wait), cause: errors.New("the provider is in trouble")}
-	case !v.done && v.later.IsZero(): // stopping
-		v.later = d.clock.Now()
+	case r.left && r.ctx.Err() == nil: // a window broke off
+		v = verdict{later: d.clock.Now().Add(firstPause), cause: errors.New("the provider was in trouble")}
+	case r.left || !v.done && v.later.IsZero(): // stopping
+		v = verdict{later: d.clock.Now()}
 	}
 	return r.putBack(v)
 }

@@ -34,9 +34,12 @@ func (w *window) work() {
 	r, d := w.run, w.run.d
 	tries := w.deliver()
 	var results []Result
+	left := false
 	for _, t := range tries {
 		if t.started {
 			results = append(results, t.result)
+		} else if t.reason == "" {
+			left = true
 		}
 	}
 	trouble := w.route.health.judge(time.Now(), results)
@@ -47,7 +50,7 @@ func (w *window) work() {
 	if err != nil {
 		r.failed = err
 	}
-	r.trouble = max(r.trouble, trouble)
+	r.trouble, r.left = max(r.trouble, trouble), r.left || left
 }
 
 // deliver calls the provider for every open attempt, as many at once as it
