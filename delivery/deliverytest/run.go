@@ -54,14 +54,14 @@ func RunSink(args []string, out io.Writer) error {
 	}
 	srv := &http.Server{Handler: s.Control(), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = srv.Serve(ln) }()
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(stop)
 	enc := json.NewEncoder(out)
 	if err := enc.Encode(map[string]string{"smtp": s.Addr(), "control": "http://" + ln.Addr().String()}); err != nil {
 		return fmt.Errorf("print addresses: %w", err)
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
 	<-stop
-	signal.Stop(stop)
 	_ = srv.Close()
 	stats := s.Stats()
 	if err := s.Close(); err != nil {

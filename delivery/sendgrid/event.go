@@ -166,10 +166,10 @@ func (p *posted) attempt(id kairos.ID) string {
 func (p *posted) class() string {
 	switch p.Event {
 	case "bounce":
-		if p.Type == "blocked" {
-			return "soft"
+		if p.Type == "bounce" || p.Type == "" && strings.HasPrefix(p.Status, "5.1.") {
+			return "hard"
 		}
-		return "hard"
+		return "soft"
 	case "dropped":
 		switch reason := strings.ToLower(p.Reason); {
 		case strings.Contains(reason, "bounced"), reason == "invalid":

@@ -242,7 +242,26 @@ func TestTimeoutOfARequest(t *testing.T) {
 func TestARequestThatCannotLeaveIsNotSent(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer func() { _ = ln.Close() }()
+	var conns []net.Conn
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*net.TCPConn).SetReadBuffer(4096)
+			conns = append(conns, c)
+		}
+	}()
+	defer func() {
+		_ = ln.Close()
+		<-accepted
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
 	p, err := sendgrid.New(sendgrid.Options{APIKey: "k", URL: "http://" + ln.Addr().String(), Timeout: 300 * time.Millisecond})
 	require.NoError(t, err)
 	defer func() { _ = p.Close() }()
