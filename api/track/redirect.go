@@ -16,7 +16,7 @@ const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00\x21\xf
 var (
 	pixelBytes  = []byte(pixel)
 	pixelLength = []string{strconv.Itoa(len(pixel))}
-	gif         = []string{"image/gif"}
+	gifType     = []string{"image/gif"}
 	noStore     = []string{"no-store, max-age=0"}
 	noReferrer  = []string{"no-referrer"}
 	crossOrigin = []string{"cross-origin"}
@@ -35,7 +35,7 @@ func (c *Collector) open(w http.ResponseWriter, r *http.Request, tok string) {
 	}
 	c.offer(claims, kairos.NotificationOpened, data)
 	h := w.Header()
-	h["Content-Type"] = gif
+	h["Content-Type"] = gifType
 	h["Content-Length"] = pixelLength
 	h["Cache-Control"] = noStore
 	h["Cross-Origin-Resource-Policy"] = crossOrigin // web mail may forbid other pictures
