@@ -102,7 +102,12 @@ var start = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 // plan makes a running campaign of n people in batches of size.
 func plan(t testing.TB, n, size int, change ...func(*kairos.CampaignSpec)) *world {
 	t.Helper()
-	w := &world{t: t, ctx: context.Background(), pool: devstack.NewDB(t), clock: kairos.NewManualClock(start), campaign: kairos.NewIDAt(start), template: kairos.NewID()}
+	return planIn(t, devstack.NewDB(t), n, size, change...)
+}
+
+func planIn(t testing.TB, pool *pgxpool.Pool, n, size int, change ...func(*kairos.CampaignSpec)) *world {
+	t.Helper()
+	w := &world{t: t, ctx: context.Background(), pool: pool, clock: kairos.NewManualClock(start), campaign: kairos.NewIDAt(start), template: kairos.NewID()}
 	var err error
 	w.ring, err = token.ParseKeyring("1:00112233445566778899aabbccddeeff")
 	require.NoError(t, err)

@@ -141,7 +141,7 @@ func (d *Delivery) mark(ctx context.Context, b *batch.Claimed, c *campaign, prov
 	}
 	m := &marked{all: make([]recipient, 0, limit)}
 	q := &pgx.Batch{} // without BEGIN: one implicit transaction
-	q.Queue(`SELECT pg_advisory_xact_lock_shared($1), set_config('enable_seqscan', 'off', true)`, int64(suppressionLock))
+	q.Queue(`SELECT pg_advisory_xact_lock_shared($1), `+ledgerSettings, int64(suppressionLock))
 	q.Queue(markSQL, b.Batch, b.Epoch, b.Owner, b.Campaign, zeroID(after), b.Hi, limit, d.clock.Now(), provider, string(b.Channel),
 		c.spec.Marketing(), c.spec.Topic, latest, c.window()).Query(func(rows pgx.Rows) error {
 		opened := make(map[kairos.ID]int32, limit)

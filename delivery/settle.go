@@ -74,15 +74,20 @@ func (d *Delivery) settle(ctx context.Context, e *endings) error {
 	return nil
 }
 
+// ledgerSettings holds for the rest of a transaction; see byIndex.
+const ledgerSettings = `set_config('enable_seqscan', 'off', true), set_config('synchronous_commit',
+	CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)`
+
 // byIndex begins transactions whose statements look each row up by index. A
 // plan made while a partition is small reads all of it, is kept for the
 // connection's life, and would still do so when a campaign has filled it with
-// millions of rows.
+// millions of rows. Their commits are durable also where the server's default
+// is not to wait: a ledger that forgets writes to people twice.
 type byIndex struct{ d *Delivery }
 
 // Begin implements pg.Beginner.
 func (b byIndex) Begin(ctx context.Context) (pgx.Tx, error) {
-	return b.d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN; SET LOCAL enable_seqscan = off"})
+	return b.d.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN; SELECT " + ledgerSettings})
 }
 
 // write moves attempts with all that follows, in the caller's transaction, and
