@@ -16,16 +16,18 @@ type audience struct {
 	args  []any
 }
 
+// skew is how far the clocks of two processes may be apart: people whom one has
+// just made are there for the other.
+const skew = 5 * time.Second
+
 // audienceOf compiles who is meant at the moment now: people made later are not.
 // Erased people belong to no segment and not to "all".
 func audienceOf(ctx context.Context, db querier, a kairos.Audience, now time.Time) (audience, error) {
-	out := audience{where: "c.created_at <= $1", args: []any{now}}
-	switch {
-	case a.Contacts != nil:
-		out.where += " AND c.id = ANY ($2)"
-		out.args = append(out.args, a.Contacts)
-		return out, nil
-	case a.All:
+	if a.Contacts != nil {
+		return audience{where: "c.id = ANY ($1)", args: []any{a.Contacts}}, nil
+	}
+	out := audience{where: "c.created_at <= $1", args: []any{now.Add(skew)}}
+	if a.All {
 		out.where += " AND c.erased_at IS NULL"
 		return out, nil
 	}

@@ -111,30 +111,20 @@ func (c *Creation) TransactionalCampaign(ctx context.Context, template kairos.ID
 	}
 	spec.Audience = kairos.Audience{}
 	ticket = completeTicket(ticket, &spec, now)
-	month := time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
 	return c.inCampaignTx(ctx, func(tx pgx.Tx) (Campaign, error) {
 		version, err := c.checkReferences(ctx, tx, &spec)
 		if err != nil {
 			return Campaign{}, err
 		}
+		if found, err := findTransactional(ctx, tx, &spec, version, now); err != nil || len(found) > 0 {
+			return first(found), err
+		}
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('kairos.transactional ' || $1, 0))`,
 			template.String()+" "+purpose); err != nil {
 			return Campaign{}, fmt.Errorf("lock transactional campaign: %w", err)
 		}
-		rows, err := tx.Query(ctx, `
-			SELECT `+campaignColumns+` FROM campaigns
-			WHERE kind = 'transactional' AND state IN ('running', 'paused') AND template = $1 AND template_version = $2 AND purpose = $3
-			  AND created_at >= $4 AND created_at < $5 ORDER BY id LIMIT 1`,
-			template, version, purpose, month, month.AddDate(0, 1, 0))
-		if err != nil {
-			return Campaign{}, fmt.Errorf("find transactional campaign: %w", err)
-		}
-		found, err := pgx.CollectRows(rows, scanCampaign)
-		if err != nil {
-			return Campaign{}, fmt.Errorf("find transactional campaign: %w", err)
-		}
-		if len(found) > 0 {
-			return found[0], nil
+		if found, err := findTransactional(ctx, tx, &spec, version, now); err != nil || len(found) > 0 {
+			return first(found), err
 		}
 		if err := eventlog.PutTicket(ctx, tx, ticket); err != nil {
 			return Campaign{}, err
@@ -145,6 +135,31 @@ func (c *Creation) TransactionalCampaign(ctx context.Context, template kairos.ID
 		}
 		return readCampaign(ctx, tx, id, "")
 	})
+}
+
+// findTransactional returns the home of this month's messages, if there is one.
+func findTransactional(ctx context.Context, tx pgx.Tx, spec *kairos.CampaignSpec, version int, now time.Time) ([]Campaign, error) {
+	month := time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
+	rows, err := tx.Query(ctx, `
+		SELECT `+campaignColumns+` FROM campaigns
+		WHERE kind = 'transactional' AND state IN ('running', 'paused') AND template = $1 AND template_version = $2 AND purpose = $3
+		  AND created_at >= $4 AND created_at < $5 ORDER BY id LIMIT 1`,
+		spec.Template, version, spec.Purpose, month, month.AddDate(0, 1, 0))
+	if err != nil {
+		return nil, fmt.Errorf("find transactional campaign: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, scanCampaign)
+	if err != nil {
+		return nil, fmt.Errorf("find transactional campaign: %w", err)
+	}
+	return found, nil
+}
+
+func first(list []Campaign) Campaign {
+	if len(list) == 0 {
+		return Campaign{}
+	}
+	return list[0]
 }
 
 func insertCampaign(ctx context.Context, tx pgx.Tx, id kairos.ID, kind, state string, spec *kairos.CampaignSpec, version int, ticket kairos.ID, now time.Time) error {

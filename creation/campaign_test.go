@@ -160,7 +160,7 @@ func TestLaunchPinsContentAndAudience(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.SaveTemplate(ctx, creation.TemplateInput{ID: s.Template, Subject: "Third", Text: "Hi"})
 	require.NoError(t, err)
-	h.clock.Advance(time.Minute)
+	h.clock.Advance(time.Minute) // who comes now is too late
 	h.exec(`INSERT INTO contacts (id, external_id, created_at, updated_at) VALUES (gen_random_uuid(), 'late', $1, $1)`, h.clock.Now())
 	h.drain()
 	c, err = h.Campaign(ctx, c.ID)

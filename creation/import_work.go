@@ -150,15 +150,16 @@ func (w *importWork) run(ctx context.Context) ([]kairos.Task, error) {
 func (w *importWork) commit(ctx context.Context, k *chunk) (over bool, next []kairos.Task, err error) {
 	err = w.c.writeContacts(ctx, func(tx pgx.Tx, now time.Time) error {
 		over, next = false, nil
-		if err := batch.Hold(ctx, tx, w.claim.Ref); err != nil {
-			return err
-		}
 		if k != nil {
 			if err := w.store(ctx, tx, k, now); err != nil {
 				return err
 			}
 		} else if _, err := tx.Exec(ctx, `SELECT FROM imports WHERE id = $1 FOR NO KEY UPDATE`, w.payload.Import); err != nil {
 			return fmt.Errorf("lock import: %w", err)
+		}
+		// The fence comes last: held for long it would keep the lease from being extended.
+		if err := batch.Hold(ctx, tx, w.claim.Ref); err != nil {
+			return err
 		}
 		// The import's row is locked from here: no chunk comes in between.
 		var waits bool

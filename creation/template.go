@@ -188,8 +188,9 @@ func (c *Creation) Preview(ctx context.Context, id kairos.ID, in PreviewInput) (
 	return r, nil
 }
 
-// data is the contact as a template sees it: its fields, and its attributes
-// under "attributes" and, where no field has the name, beside the fields.
+// data is the contact as a template sees it, here and when it is sent: its
+// fields, nil where empty, and its attributes under "attributes" and, where no
+// field has the name, beside the fields.
 func (p *Contact) data() (map[string]any, error) {
 	attributes := map[string]any{}
 	if len(p.Attributes) > 0 {
@@ -201,8 +202,12 @@ func (p *Contact) data() (map[string]any, error) {
 	for name, v := range attributes {
 		m[name] = v
 	}
-	for i, v := range [fieldCount]string{p.ExternalID, p.Email, p.Phone, p.FirstName, p.LastName, p.Locale, p.Timezone, p.Region} {
-		m[fieldNames[i]] = v
+	for name, v := range map[string]string{"external_id": p.ExternalID, "email": p.Email, "first_name": p.FirstName, "last_name": p.LastName,
+		"locale": p.Locale, "timezone": p.Timezone, "region": p.Region} {
+		m[name] = nil
+		if v != "" {
+			m[name] = v
+		}
 	}
 	m["id"], m["attributes"] = p.ID.String(), attributes
 	return m, nil
