@@ -29,13 +29,15 @@ var law = map[string][]string{
 	"creation":              {".", "internal/batch", "internal/content", "internal/eventlog", "internal/pg"},
 	"orchestration":         {".", "dto", "internal/batch", "internal/eventlog", "internal/pg"},
 	"delivery":              {".", "internal/batch", "internal/content", "internal/eventlog", "internal/pg", "internal/token"},
-	"delivery/deliverytest": {".", "delivery", "internal/content"},
-	"delivery/*":            {".", "delivery", "internal/content"},
+	"delivery/deliverytest": {".", "delivery", "delivery/email", "internal/content"},
+	"delivery/email":        {".", "delivery", "internal/content"},
+	"delivery/*":            {".", "delivery", "delivery/email", "internal/content"},
 	"analysis":              {".", "dto", "internal/batch", "internal/eventlog", "internal/pg", "internal/spool"},
 	"api/track":             {".", "internal/spool", "internal/token"},
 	"api/dashboard":         {".", "creation", "delivery", "analysis", "internal/devstack"},
 	"api":                   {".", "creation", "orchestration", "delivery", "analysis", "api/track", "api/dashboard", "internal/pg"},
 	"cmd/kairos":            {"*"},
+	"cmd/kairos-bench":      {"*"},
 }
 
 func allowed(pkg string) (list []string, ok bool) {
