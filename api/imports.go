@@ -12,19 +12,24 @@ import (
 	"kairos/creation"
 )
 
-// Import is a file of contacts on its way in.
+// ImportSummary is a file of contacts on its way in.
+type ImportSummary struct {
+	ID         ID         `json:"id"`
+	State      string     `json:"state" enum:"running,finished,failed"`
+	Format     string     `json:"format" enum:"csv,ndjson"`
+	Rows       int64      `json:"rows"`
+	Created    int64      `json:"created"`
+	Updated    int64      `json:"updated"`
+	Rejected   int64      `json:"rejected"`
+	Error      string     `json:"error,omitempty" doc:"Why it failed."`
+	CreatedAt  time.Time  `json:"created_at"`
+	FinishedAt *time.Time `json:"finished_at"`
+}
+
+// Import is the same with the rows that were refused.
 type Import struct {
-	ID         ID            `json:"id"`
-	State      string        `json:"state" enum:"running,finished,failed"`
-	Format     string        `json:"format" enum:"csv,ndjson"`
-	Rows       int64         `json:"rows"`
-	Created    int64         `json:"created"`
-	Updated    int64         `json:"updated"`
-	Rejected   int64         `json:"rejected"`
-	Errors     []ImportError `json:"errors" doc:"The first 1,000."`
-	Error      string        `json:"error,omitempty" doc:"Why it failed."`
-	CreatedAt  time.Time     `json:"created_at"`
-	FinishedAt *time.Time    `json:"finished_at"`
+	ImportSummary
+	Errors []ImportError `json:"errors" doc:"The first 1,000."`
 }
 
 // ImportError names one row that was refused.
@@ -33,11 +38,12 @@ type ImportError struct {
 	Error string `json:"error"`
 }
 
+func importSummaryOf(i *creation.Import) ImportSummary {
+	return ImportSummary{ID{i.ID}, i.State, i.Format, i.Rows, i.Created, i.Updated, i.Rejected, i.Error, i.CreatedAt, i.FinishedAt}
+}
+
 func importOf(i *creation.Import) Import {
-	out := Import{
-		ID: ID{i.ID}, State: i.State, Format: i.Format, Rows: i.Rows, Created: i.Created, Updated: i.Updated, Rejected: i.Rejected,
-		Errors: []ImportError{}, Error: i.Error, CreatedAt: i.CreatedAt, FinishedAt: i.FinishedAt,
-	}
+	out := Import{importSummaryOf(i), []ImportError{}}
 	for _, e := range i.Errors {
 		out.Errors = append(out.Errors, ImportError{e.Row, e.Error})
 	}
@@ -80,13 +86,13 @@ func (a *server) imports() {
 			return answer(importOf(&i), err)
 		})
 	handle(a, call{method: http.MethodGet, path: "/v1/imports", id: "list-imports", tag: "Imports",
-		summary: "List imports", about: "The newest first.", scopes: audience},
-		func(ctx context.Context, in *Page) (*listOutput[Import], error) {
+		summary: "List imports", about: "The newest first, without the refused rows.", scopes: audience},
+		func(ctx context.Context, in *Page) (*listOutput[ImportSummary], error) {
 			is, next, err := a.opts.Creation.Imports(ctx, in.Limit, in.After)
 			if err != nil {
 				return nil, err
 			}
-			return newList(is, next, importOf), nil
+			return newList(is, next, importSummaryOf), nil
 		})
 }
 
