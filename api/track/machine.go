@@ -12,7 +12,7 @@ import (
 // python-requests, Go-http-client) and a missing header are not among them:
 // who calls with one may well stand for a person. Nor are the picture proxies
 // of Gmail and Yahoo, which fetch when the person opens.
-var agents = lowered(
+var agents = byFirst(
 	// crawlers
 	"bot/", "bot;", "bot)", "crawler", "spider", "slurp", "feedfetcher", "googleother", "google-safety", "mediapartners-google",
 	"phantomjs", "headlesschrome",
@@ -25,12 +25,13 @@ var agents = lowered(
 	"skypeuripreview", "discordbot", "embedly", "iframely", "google-pagerenderer",
 )
 
-func lowered(parts ...string) [][]byte {
-	list := make([][]byte, len(parts))
-	for i, p := range parts {
-		list[i] = []byte(strings.ToLower(p))
+// byFirst sorts parts by their first byte, so that one walk through a header
+// finds any of them.
+func byFirst(parts ...string) (table [256][][]byte) {
+	for _, p := range parts {
+		table[p[0]] = append(table[p[0]], []byte(p))
 	}
-	return list
+	return table
 }
 
 // maxAgent is how much of a User-Agent header is looked at.
@@ -66,9 +67,11 @@ func machine(r *http.Request) string {
 			low[i] = c + 'a' - 'A'
 		}
 	}
-	for _, a := range agents {
-		if bytes.Contains(low, a) {
-			return "agent"
+	for i, c := range low {
+		for _, a := range agents[c] {
+			if bytes.HasPrefix(low[i:], a) {
+				return "agent"
+			}
 		}
 	}
 	return ""

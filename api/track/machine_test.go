@@ -52,3 +52,15 @@ func TestMachine(t *testing.T) {
 		require.Equal(t, c.want, machine(r), "%s %q %s=%s", c.method, c.agent, c.name, c.value)
 	}
 }
+
+func TestAgentsAreLowerCase(t *testing.T) {
+	n := 0
+	for first, list := range agents {
+		for _, a := range list {
+			n++
+			require.Equal(t, strings.ToLower(string(a)), string(a))
+			require.EqualValues(t, first, a[0])
+		}
+	}
+	require.Greater(t, n, 40)
+}
