@@ -164,12 +164,15 @@ func (a *Analysis) dropUnknown(ctx context.Context, hits []kairos.Hit, at []int,
 	}
 	good, places := hits[:0], at[:0]
 	for i := range hits {
-		field, found := "notification", false
+		var field string
+		var found bool
 		switch e := &hits[i].Event; {
 		case !e.Notification.IsZero():
+			field = "notification"
 			_, found = messages[e.Notification]
 		case !e.Contact.IsZero():
-			field, found = "contact", people[e.Contact]
+			field = "contact"
+			found = people[e.Contact]
 		default:
 			field = "external_id"
 			_, found = named[hits[i].ExternalID]

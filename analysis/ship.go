@@ -29,30 +29,31 @@ const (
 // again. A record that can be no event is counted and logged, and its segment
 // goes to the spool's quarantine instead, after its good records are in.
 func (a *Analysis) Ship(ctx context.Context, sp *spool.Spool) error {
-	for {
+	for ctx.Err() == nil {
 		seg, err := sp.Next(ctx)
+		if err == nil {
+			a.shipUntilDone(ctx, seg)
+			continue
+		}
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
-		if err != nil {
-			return fmt.Errorf("ship events: %w", err)
+		return fmt.Errorf("ship events: %w", err)
+	}
+	return nil
+}
+
+// shipUntilDone repeats a segment until it is gone or ctx ends.
+func (a *Analysis) shipUntilDone(ctx context.Context, seg *spool.Segment) {
+	for wait := minWait; ctx.Err() == nil; wait = min(2*wait, maxWait) {
+		err := a.shipSegment(ctx, seg)
+		if err == nil || ctx.Err() != nil {
+			return
 		}
-		wait := minWait
-		for {
-			err := a.shipSegment(ctx, seg)
-			if ctx.Err() != nil {
-				return nil
-			}
-			if err == nil {
-				break
-			}
-			a.opts.Log.Warn("shipping waits", "stage", "analysis", "segment", seg.Name(), "wait", wait, "err", err)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(wait):
-			}
-			wait = min(2*wait, maxWait)
+		a.opts.Log.Warn("shipping waits", "stage", "analysis", "segment", seg.Name(), "wait", wait, "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
 		}
 	}
 }
