@@ -39,7 +39,7 @@ bench: setup ## Measure the main paths; BENCH=smtp,import,plan,clicks selects, S
 	$(GO) run ./cmd/kairos-bench $(ARGS)
 
 lint: ## Run the linters
-	$(TOOLS) golangci-lint run $(PACKAGES)
+	$(TOOLS) golangci-lint run --allow-parallel-runners $(PACKAGES)
 
 generate: ## Generate the dashboard's templates and the API reference
 	$(TOOLS) templ generate -path api/dashboard

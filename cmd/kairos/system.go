@@ -50,7 +50,8 @@ type system struct {
 	server   *http.Server
 	keyring  *token.Keyring
 	keys     *api.Keys
-	local    bool // kairos dev: serves this machine alone
+	stopping chan struct{} // closed when streams should end
+	local    bool          // kairos dev: serves this machine alone
 	registry *prometheus.Registry
 	closers  []func() error // last in, first out
 }
@@ -58,7 +59,7 @@ type system struct {
 // assemble builds a process: straight-line wiring, in the order of the
 // dependencies. mail is the catcher of `kairos dev`, nil in production.
 func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Mail) (_ *system, err error) {
-	p := &system{settings: s, roles: roles, registry: prometheus.NewRegistry(), local: mail != nil}
+	p := &system{settings: s, roles: roles, registry: prometheus.NewRegistry(), stopping: make(chan struct{}), local: mail != nil}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -124,11 +125,17 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 	p.closing(p.queue.Close)
 	pipeline(p.queue, p.stages, roles)
 	queue.Every(p.queue, time.Hour, "partitions", p.partitions)
+	if p.has("api") {
+		queue.Every(p.queue, time.Hour, "idempotency keys", func(ctx context.Context) error {
+			_, err := api.PurgeIdempotency(ctx, p.pool)
+			return err
+		})
+	}
 
 	o := api.Options{
 		Pool: p.pool, Clock: p.clock, Creation: p.stages.creation, Orchestration: p.stages.orchestration,
 		Delivery: p.stages.delivery, Analysis: p.stages.analysis, PublicURL: p.settings.PublicURL,
-		Ready: p.ready, Logger: slog.Default(), Registerer: p.registry, Metrics: metricsHandler(p),
+		Ready: p.ready, Stopping: p.stopping, Logger: slog.Default(), Registerer: p.registry, Metrics: metricsHandler(p),
 	}
 	var door http.Handler
 	if p.has("track") || p.has("api") {
@@ -246,11 +253,12 @@ func (p *system) run(ctx context.Context) (err error) {
 	})
 	g.Go(func() error {
 		<-ctx.Done()
+		close(p.stopping)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.settings.Grace)
 		defer cancel()
 		short, done := context.WithTimeout(grace, 5*time.Second)
 		defer done()
-		if err := p.server.Shutdown(short); err != nil { // streams don't end by themselves
+		if err := p.server.Shutdown(short); err != nil {
 			return ignoreClosed(p.server.Close())
 		}
 		return nil
