@@ -29,18 +29,16 @@ const (
 // again. A record that can be no event is counted and logged, and its segment
 // goes to the spool's quarantine instead, after its good records are in.
 func (a *Analysis) Ship(ctx context.Context, sp *spool.Spool) error {
-	for ctx.Err() == nil {
+	for {
 		seg, err := sp.Next(ctx)
-		if err == nil {
-			a.shipUntilDone(ctx, seg)
-			continue
-		}
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // the end was asked for
 		}
-		return fmt.Errorf("ship events: %w", err)
+		if err != nil {
+			return fmt.Errorf("ship events: %w", err)
+		}
+		a.shipUntilDone(ctx, seg)
 	}
-	return nil
 }
 
 // shipUntilDone repeats a segment until it is gone or ctx ends.
