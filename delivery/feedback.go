@@ -215,7 +215,7 @@ func (d *Delivery) subscribe(ctx context.Context, tx pgx.Tx, events []kairos.Eve
 	var asked []Suppression
 	for i, e := range events {
 		if e.Kind == kairos.ContactUnsubscribed || e.Kind == kairos.ContactResubscribed {
-			asked = append(asked, Suppression{Contact: e.Contact, Notification: e.Notification, Channel: cmpChannel(kairos.Channel(data[i].Channel))})
+			asked = append(asked, Suppression{Contact: e.Contact, Notification: e.Notification, Channel: channelOr(kairos.Channel(data[i].Channel))})
 		}
 	}
 	if len(asked) == 0 {

@@ -62,17 +62,6 @@ func next(state string, t trigger) (string, bool) {
 	return to, ok
 }
 
-// from lists the states that a trigger leads out of.
-func from(t trigger) []string {
-	var states []string
-	for _, s := range []string{kairos.AttemptSending, kairos.AttemptUnknown} {
-		if _, ok := moves[s][t]; ok {
-			states = append(states, s)
-		}
-	}
-	return states
-}
-
 // live reports whether an attempt in this state forbids another one.
 func live(state string) bool {
 	return state == kairos.AttemptSending || state == kairos.AttemptUnknown || state == kairos.AttemptAccepted

@@ -33,6 +33,9 @@ func TestRulesAtTheLastMoment(t *testing.T) {
 		{"suppressed by hash", nil, suppressed(Suppression{Hash: addressHash("p0@example.org"), Scope: ScopeAll, Reason: Bounced}), kairos.ReasonSuppressed},
 		{"another channel's suppression", nil, suppressed(Suppression{Channel: "sms", Address: "p0@example.org", Scope: ScopeAll}), ""},
 		{"unsubscribed", nil, suppressedPerson(ScopeMarketing, Unsubscribed), kairos.ReasonUnsubscribed},
+		{"unsubscribed by a link", nil, func(w *world, d *Delivery) {
+			suppressed(Suppression{Notification: w.notes[0], Scope: ScopeMarketing, Reason: Unsubscribed})(w, d)
+		}, kairos.ReasonUnsubscribed},
 		{"complained", nil, suppressedPerson(ScopeAll, Complained), kairos.ReasonSuppressed},
 		{"complained and unsubscribed", nil, func(w *world, d *Delivery) {
 			suppressedPerson(ScopeMarketing, Unsubscribed)(w, d)
@@ -124,6 +127,7 @@ func TestSuppressNeedsSomebody(t *testing.T) {
 	d := w.delivery(newFake(1, 1))
 	require.ErrorIs(t, d.Suppress(w.ctx, Suppression{Scope: ScopeAll}), kairos.ErrInvalid)
 	require.ErrorIs(t, d.Suppress(w.ctx, Suppression{Contact: w.people[0], Scope: "some"}), kairos.ErrInvalid)
+	require.ErrorIs(t, d.Suppress(w.ctx, Suppression{Notification: kairos.NewID(), Scope: ScopeAll}), kairos.ErrNotFound)
 }
 
 func TestOneFailingPersonBlocksNobody(t *testing.T) {

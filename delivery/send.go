@@ -142,7 +142,7 @@ func (r *run) loop() verdict {
 			return verdict{}
 		case r.slots <- struct{}{}:
 		}
-		if r.halted() || r.gate.Err() != nil {
+		if r.halted() || !r.mayBegin() {
 			return verdict{}
 		}
 		route, limit, probe, wait := d.choose(b.Channel)
@@ -218,6 +218,10 @@ func (r *run) mark(route *route, after kairos.ID, limit int) (*marked, error) {
 	}
 	return m, nil
 }
+
+// mayBegin reports whether calls may begin. The gate closes a moment after ctx
+// ends, so both are asked.
+func (r *run) mayBegin() bool { return r.ctx.Err() == nil && r.gate.Err() == nil }
 
 func (r *run) halted() bool {
 	r.mu.Lock()

@@ -31,12 +31,12 @@ const (
 // address comes later.
 type Suppression struct {
 	Channel      kairos.Channel // default Email
-	Contact      kairos.ID      // the person; zero: only the address
+	Contact      kairos.ID      // the person; zero: that of Notification, or only the address
 	Address      string         // the mailbox; "": that of Contact
 	Hash         []byte         // instead of Address: sha256 of it in lower case
 	Scope        string         // ScopeAll or ScopeMarketing
 	Reason       string
-	Notification kairos.ID // what caused it, if one did
+	Notification kairos.ID // what caused it, if one did; names the person too
 	At           time.Time // domain time
 }
 
@@ -46,8 +46,8 @@ type Suppression struct {
 func (d *Delivery) Suppress(ctx context.Context, all ...Suppression) error {
 	for i := range all {
 		s := &all[i]
-		if s.Contact.IsZero() && s.Address == "" && len(s.Hash) == 0 {
-			return fmt.Errorf("suppress: %w", kairos.Invalid("contact", "or an address is needed"))
+		if s.Contact.IsZero() && s.Notification.IsZero() && s.Address == "" && len(s.Hash) == 0 {
+			return fmt.Errorf("suppress: %w", kairos.Invalid("contact", "or a notification or an address is needed"))
 		}
 		if s.Scope != ScopeAll && s.Scope != ScopeMarketing {
 			return fmt.Errorf("suppress: %w", kairos.Invalid("scope", "must be all or marketing"))
@@ -60,6 +60,14 @@ func (d *Delivery) Suppress(ctx context.Context, all ...Suppression) error {
 		}
 	}
 	return pg.InTx(ctx, byIndex{d}, func(tx pgx.Tx) error {
+		if err := d.whose(ctx, tx, all); err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s.Contact.IsZero() && s.Address == "" && len(s.Hash) == 0 {
+				return fmt.Errorf("suppress person of notification %s: %w", s.Notification, kairos.ErrNotFound)
+			}
+		}
 		if err := lockSuppressions(ctx, tx); err != nil {
 			return err
 		}
@@ -100,7 +108,7 @@ func suppress(ctx context.Context, tx pgx.Tx, all []Suppression) error {
 		if s.Address != "" {
 			hashes[i] = addressHash(strings.TrimSpace(s.Address))
 		}
-		channels[i], scopes[i], contacts[i] = string(cmpChannel(s.Channel)), s.Scope, s.Contact
+		channels[i], scopes[i], contacts[i] = string(channelOr(s.Channel)), s.Scope, s.Contact
 		reasons[i], notifications[i], times[i] = s.Reason, s.Notification, s.At
 	}
 	_, err := tx.Exec(ctx, `
@@ -150,7 +158,7 @@ func unsuppress(ctx context.Context, tx pgx.Tx, contacts []kairos.ID, channels [
 	return nil
 }
 
-func cmpChannel(c kairos.Channel) kairos.Channel {
+func channelOr(c kairos.Channel) kairos.Channel {
 	if c == "" {
 		return kairos.Email
 	}

@@ -80,7 +80,7 @@ func (w *window) deliver() []try {
 // call makes the messages and hands them over in one call.
 func (w *window) call(people []*recipient, tries []try) {
 	gate, sheet := w.run.gate, w.run.sheet
-	if w.halt.Load() || gate.Err() != nil {
+	if w.halt.Load() || !w.run.mayBegin() {
 		return
 	}
 	msgs, at := make([]*Message, 0, len(people)), make([]int, 0, len(people))
@@ -108,7 +108,7 @@ func (w *window) call(people []*recipient, tries []try) {
 	case w.route.calls <- struct{}{}:
 	}
 	defer func() { <-w.route.calls }()
-	if w.halt.Load() || gate.Err() != nil {
+	if w.halt.Load() || !w.run.mayBegin() {
 		return
 	}
 	for _, i := range at {
