@@ -51,11 +51,7 @@ func (a *Analysis) Arm(ctx context.Context) error {
 			_, err := batch.Insert(ctx, tx, batch.Batch{ID: kairos.MustID(foldBatch), Kind: kairos.KindFold, Slot: a.clock.Now()})
 			return err
 		}
-		_, err := tx.Exec(ctx, `
-			UPDATE batches SET state = 'planned', epoch = epoch + 1, slot = $2, tries = 0, owner = NULL,
-			       lease_until = NULL, finished_at = NULL, error = NULL
-			WHERE id = $1 AND state IN ('done', 'cancelled')`, kairos.MustID(foldBatch), a.clock.Now())
-		return err
+		return batch.Rearm(ctx, tx, kairos.MustID(foldBatch), a.clock.Now())
 	})
 	if err != nil {
 		return fmt.Errorf("plan fold: %w", err)

@@ -182,6 +182,19 @@ func Defer(ctx context.Context, db DB, ref kairos.Ref, slot time.Time, cause err
 	return fenced(tag, err, "defer batch", ref)
 }
 
+// Rearm plans a batch that is over once more, under a new epoch: work that
+// comes again and again has one row. One that is not over is left alone.
+func Rearm(ctx context.Context, db DB, id kairos.ID, slot time.Time) error {
+	_, err := db.Exec(ctx, `
+		UPDATE batches SET state = 'planned', epoch = epoch + 1, slot = $2, tries = 0, owner = NULL,
+		       lease_until = NULL, finished_at = NULL, error = NULL
+		WHERE id = $1 AND state IN ('done', 'cancelled')`, id, slot)
+	if err != nil {
+		return fmt.Errorf("rearm batch %s: %w", id, err)
+	}
+	return nil
+}
+
 // CancelCampaign ends every open batch of a campaign; running ones are fenced
 // off at their next step.
 func CancelCampaign(ctx context.Context, tx pgx.Tx, campaign kairos.ID) error {

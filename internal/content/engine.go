@@ -309,9 +309,9 @@ func forBlock(node render.BlockNode) (func(io.Writer, render.Context) error, err
 				"length": length, ".cycles": turns,
 			})
 			if err := ctx.RenderChildren(w); err != nil {
-				switch err.Cause() {
-				case errContinue:
-				case errBreak:
+				switch cause := err.Cause(); {
+				case errors.Is(cause, errContinue):
+				case errors.Is(cause, errBreak):
 					return nil
 				default:
 					return err

@@ -44,7 +44,7 @@ func (s *set) rewriteHTML(doc string) (rewritten, derived string, err error) {
 		case xhtml.StartTagToken, xhtml.SelfClosingTagToken:
 			nameBytes, _ := z.TagName()
 			name := string(nameBytes)
-			hrefs := []string(nil)
+			var hrefs []string
 			if piece, hrefs, err = s.startTag(name, piece, func() int { return s.line(doc, begin) }); err != nil {
 				return "", "", err
 			}

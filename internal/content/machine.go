@@ -59,7 +59,6 @@ type machine struct {
 	unsub    string
 	hasUnsub bool
 	out      bytes.Buffer
-	buf      []byte
 }
 
 type trackedLink struct{ destination, url string }

@@ -142,7 +142,7 @@ func (c *child) await(ctx context.Context, ready func() bool) error {
 		}
 		select {
 		case <-c.done:
-			return fmt.Errorf("%s ended while starting (%v): %s", c.name, c.err, c.logTail())
+			return fmt.Errorf("%s ended while starting (%w): %s", c.name, c.err, c.logTail())
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %s: %w: %s", c.name, ctx.Err(), c.logTail())
 		case <-tick.C:
@@ -167,7 +167,7 @@ func filled(text string) (*os.File, error) {
 		return nil, fmt.Errorf("make input file: %w", err)
 	}
 	_ = os.Remove(f.Name())
-	if _, err := f.WriteString(text); err == nil {
+	if _, err = f.WriteString(text); err == nil {
 		_, err = f.Seek(0, 0)
 	}
 	if err != nil {

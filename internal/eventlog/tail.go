@@ -58,7 +58,7 @@ func readBelow(ctx context.Context, db DB, after kairos.Cursor, bound uint64, f 
 		WHERE xid < $8::text::xid8 AND (xid, position) > ($1::text::xid8, $2)
 		  AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))
 		  AND ($4::uuid IS NULL OR campaign = $4) AND ($5::uuid IS NULL OR contact = $5) AND ($6::uuid IS NULL OR notification = $6)
-		ORDER BY xid, position LIMIT $7`,
+		ORDER BY events.xid, events.position LIMIT $7`,
 		fmt.Sprint(after.XID), after.Position, kinds, f.Campaign, f.Contact, f.Notification, limit, fmt.Sprint(bound))
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
@@ -87,7 +87,7 @@ func Head(ctx context.Context, db DB) (c kairos.Cursor, err error) {
 	var xid int64
 	err = db.QueryRow(ctx, `
 		SELECT xid::text::bigint, position FROM events WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
-		ORDER BY xid DESC, position DESC LIMIT 1`).Scan(&xid, &c.Position)
+		ORDER BY events.xid DESC, events.position DESC LIMIT 1`).Scan(&xid, &c.Position)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return kairos.Cursor{}, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,12 +16,12 @@ import (
 	"kairos/internal/batch"
 )
 
-// leaderLock is the advisory lock of the leader: "kleader" in ASCII, a number that
-// no other lock of the database uses.
-const leaderLock = 0x6b6c6561646572
+// leaderLock is the class of the leaders' advisory locks ("klea" in ASCII), which
+// no other lock of the database uses; the second number is made of the work's name.
+const leaderLock = 0x6b6c6561
 
-// lead runs the periodic work while this process holds the leader's lock. The
-// lock belongs to a session of its own that Postgres ends when it hears
+// lead does the periodic work of this process that no other process does. The
+// locks belong to a session of its own that Postgres ends when it hears
 // nothing for ten seconds: a stopped process does not lead on.
 func (q *Queue) lead(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -30,7 +32,10 @@ func (q *Queue) lead(ctx context.Context) {
 	}
 }
 
-// term waits for the lock, leads until it is lost, and returns.
+// term asks for the lock of each periodic work again and again, does what it
+// has the lock of, and returns when the session with the locks is lost. Each
+// work has a lock of its own: processes have different roles, and the leader of
+// one role's work may not know another's.
 func (q *Queue) term(ctx context.Context) error {
 	cfg := q.pool.Config().ConnConfig.Copy()
 	cfg.RuntimeParams["application_name"] = "kairos leader"
@@ -44,37 +49,44 @@ func (q *Queue) term(ctx context.Context) error {
 		defer cancel()
 		_ = conn.Close(c)
 	}()
-	for {
-		var mine bool
-		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(leaderLock)).Scan(&mine); err != nil {
-			return fmt.Errorf("ask for the lead: %w", err)
-		}
-		if mine {
-			break
-		}
-		if pause(ctx, time.Second); ctx.Err() != nil {
-			return ctx.Err()
-		}
+	open := map[string]periodic{"watch redis": {"watch redis", time.Second, (&watch{q: q}).look}}
+	for _, p := range q.every {
+		open[p.name] = p
 	}
 	led, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	for _, p := range q.every {
-		wg.Go(func() { q.repeat(led, p) })
-	}
-	wg.Go(func() { q.repeat(led, periodic{"watch redis", time.Second, (&watch{q: q}).look}) })
 	for {
-		if pause(ctx, 2*time.Second); ctx.Err() != nil {
+		won, err := compete(ctx, conn, slices.Collect(maps.Keys(open)))
+		if err != nil {
+			return err
+		}
+		for _, name := range won {
+			p := open[name]
+			delete(open, name)
+			wg.Go(func() { q.repeat(led, p) })
+		}
+		if pause(ctx, time.Second); ctx.Err() != nil {
 			return ctx.Err()
 		}
-		try, cancel := context.WithTimeout(ctx, 4*time.Second)
-		_, err := conn.Exec(try, `SELECT 1`)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("keep the lead: %w", err)
-		}
 	}
+}
+
+// compete takes those of the locks that are free. It also tells whether the
+// session, and so every lock taken before, is still there.
+func compete(ctx context.Context, conn *pgx.Conn, names []string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	rows, err := conn.Query(ctx, `SELECT name FROM unnest($2::text[]) AS name WHERE pg_try_advisory_lock($1::int, hashtext(name))`, leaderLock, names)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the lead: %w", err)
+	}
+	won, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("ask for the lead: %w", err)
+	}
+	return won, nil
 }
 
 func (q *Queue) repeat(ctx context.Context, p periodic) {

@@ -3,7 +3,7 @@
 //
 // Takes: handlers of the stages (Handle), periodic work (Every), a Redis URL.
 // Gives: each due batch's reference to one handler somewhere, soon; the
-// periodic work to one process, the leader.
+// periodic work to one process at a time, its leader.
 // Owns: the keys in Redis, none of which holds a truth.
 // Promises: a lost, doubled or reordered doorbell does no harm: the claim in
 // Postgres decides. Redis may be flushed, restored from an old dump or down;
@@ -114,8 +114,9 @@ func Handle[T kairos.Task](q *Queue, work func(context.Context, T) ([]kairos.Tas
 	}
 }
 
-// Every runs do once a period in the leader, of all processes the one that
-// holds the lock in Postgres. Errors are logged; the next period tries again.
+// Every runs do once a period in one of the processes that have this work, the
+// one that holds the lock of its name in Postgres. Errors are logged; the next
+// period tries again. Names are unique within a process.
 func Every(q *Queue, period time.Duration, name string, do func(context.Context) error) {
 	q.every = append(q.every, periodic{name, period, do})
 }

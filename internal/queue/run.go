@@ -52,8 +52,10 @@ func (q *Queue) start(ctx context.Context) ([]*asynq.Server, error) {
 	var servers []*asynq.Server
 	for stage, names := range queues {
 		s := asynq.NewServerFromRedisClient(q.redis, asynq.Config{
-			Concurrency:              q.concurrency(stage),
-			BaseContext:              func() context.Context { return ctx },
+			Concurrency: q.concurrency(stage),
+			// asynq gives a task up when its context ends, so that of the stop is
+			// not its own: it reaches the handlers by another way.
+			BaseContext:              func() context.Context { return context.WithoutCancel(ctx) },
 			Queues:                   names,
 			StrictPriority:           true,
 			TaskCheckInterval:        100 * time.Millisecond,
@@ -61,11 +63,21 @@ func (q *Queue) start(ctx context.Context) ([]*asynq.Server, error) {
 			ShutdownTimeout:          q.opts.Grace,
 			Logger:                   quiet{q.log.With("part", "asynq", "stage", stage)},
 			LogLevel:                 asynq.WarnLevel,
+			IsFailure:                func(err error) bool { return !errors.Is(err, errStopping) },
+			RetryDelayFunc: func(n int, err error, t *asynq.Task) time.Duration {
+				if errors.Is(err, errStopping) { // somebody else has time
+					return 0
+				}
+				return asynq.DefaultRetryDelayFunc(n, err, t)
+			},
 			ErrorHandler: asynq.ErrorHandlerFunc(func(_ context.Context, t *asynq.Task, err error) {
+				if errors.Is(err, errStopping) {
+					return
+				}
 				q.log.Error("task failed", "kind", t.Type(), "task", string(t.Payload()), "err", err)
 			}),
 		})
-		if err := s.Start(asynq.HandlerFunc(q.handle)); err != nil {
+		if err := s.Start(q.handler(ctx)); err != nil {
 			for _, s := range servers {
 				s.Shutdown()
 			}
@@ -89,24 +101,40 @@ func (q *Queue) concurrency(stage string) int {
 	return 2
 }
 
-func (q *Queue) handle(ctx context.Context, t *asynq.Task) error {
-	work := q.handlers[t.Type()]
-	if work == nil {
-		return fmt.Errorf("no handler for %q: %w", t.Type(), asynq.SkipRetry)
+// errStopping gives a task back that this process will not finish.
+var errStopping = errors.New("the process is stopping")
+
+// handler does one task. Its context ends with running; asynq waits for it to
+// return all the same.
+func (q *Queue) handler(running context.Context) asynq.HandlerFunc {
+	return func(ctx context.Context, t *asynq.Task) error {
+		work := q.handlers[t.Type()]
+		if work == nil {
+			return fmt.Errorf("no handler for %q: %w", t.Type(), asynq.SkipRetry)
+		}
+		if running.Err() != nil {
+			return errStopping
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(running, cancel)()
+		began := time.Now()
+		follow, err := work(ctx, t.Payload())
+		if errors.Is(err, context.Canceled) && running.Err() != nil {
+			return errStopping
+		}
+		if q.opts.Observe != nil {
+			q.opts.Observe(t.Type(), time.Since(began), err)
+		}
+		for _, f := range follow {
+			q.Nudge(f.Kind())
+		}
+		q.Nudge(t.Type()) // there is room in the window now
+		if errors.Is(err, kairos.ErrPermanent) {
+			return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
+		}
+		return err
 	}
-	began := time.Now()
-	follow, err := work(ctx, t.Payload())
-	if q.opts.Observe != nil {
-		q.opts.Observe(t.Type(), time.Since(began), err)
-	}
-	for _, f := range follow {
-		q.Nudge(f.Kind())
-	}
-	q.Nudge(t.Type()) // there is room in the window now
-	if errors.Is(err, kairos.ErrPermanent) {
-		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
-	}
-	return err
 }
 
 // quiet routes asynq's words to slog.

@@ -174,7 +174,7 @@ func TestClose(t *testing.T) {
 	add(t, s, 0, 5)
 	seg, err := s.Next(t.Context())
 	require.NoError(t, err)
-	<-waiting
+	require.NoError(t, <-waiting)
 	require.NoError(t, s.Close())
 	require.ErrorIs(t, s.Append(t.Context(), nth(9), nil), ErrClosed)
 	require.ErrorIs(t, ErrClosed, kairos.ErrUnavailable)
