@@ -32,7 +32,7 @@ import (
 type Options struct {
 	Owner     string // names this process in claims, unique among all that live; default host and a random id
 	PageSize  int    // contacts on a page of an audience; default 10,000
-	ChunkSize int    // bytes of an import stored as one chunk; default 2 MiB
+	ChunkSize int    // bytes of an import stored as one chunk; default 1 MiB
 	Uploads   int    // imports received at once by this process, each holds a connection; default 4
 }
 
@@ -59,7 +59,7 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Creation {
 		opts.PageSize = 10_000
 	}
 	if opts.ChunkSize <= 0 {
-		opts.ChunkSize = 2 << 20
+		opts.ChunkSize = 1 << 20
 	}
 	if opts.Uploads <= 0 {
 		opts.Uploads = 4

@@ -1,10 +1,12 @@
 package creation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,6 +22,8 @@ func scanImport(r pgx.CollectableRow) (i Import, err error) {
 		&i.Error, &i.CreatedAt, &i.FinishedAt)
 	if err == nil {
 		err = json.Unmarshal(errs, &i.Errors)
+		slices.SortFunc(i.Errors, func(a, b RowError) int { return cmp.Compare(a.Row, b.Row) })
+		i.Errors = i.Errors[:min(len(i.Errors), maxImportErrors)]
 	}
 	return i, err
 }

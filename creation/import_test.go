@@ -338,6 +338,35 @@ func TestImportCrashes(t *testing.T) {
 	require.Len(t, list, 1)
 }
 
+// TestImportKeepsTheOrderOfRows: whatever goes side by side, the last row of a
+// person wins, also where rows name them by different keys.
+func TestImportKeepsTheOrderOfRows(t *testing.T) {
+	t.Parallel()
+	for _, people := range []int{1, 5, 40} {
+		h := newHouse(t, creation.Options{ChunkSize: 100})
+		const rows = 400
+		body := strings.Builder{}
+		body.WriteString("email,external_id,note\n")
+		for i := range rows {
+			p := i % people
+			switch {
+			case i < people || i%3 == 0:
+				fmt.Fprintf(&body, "p%d@x.org,e%d,%d\n", p, p, i)
+			case i%3 == 1:
+				fmt.Fprintf(&body, "P%d@x.org,,%d\n", p, i)
+			default:
+				fmt.Fprintf(&body, ",e%d,%d\n", p, i)
+			}
+		}
+		i := h.upload("csv", body.String())
+		require.Equal(t, []int64{rows, int64(people), int64(rows - people)}, []int64{i.Rows, i.Created, i.Updated}, "%v", i.Errors)
+		for p := range people {
+			last := p + (rows-1-p)/people*people
+			require.Equal(t, int64(last), h.count(`SELECT (attributes->>'note')::int FROM contacts WHERE external_id = $1`, fmt.Sprintf("e%d", p)))
+		}
+	}
+}
+
 func TestImportsOfTheSamePeopleSideBySide(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, creation.Options{ChunkSize: 4 << 10})

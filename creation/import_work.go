@@ -30,9 +30,9 @@ type chunk struct {
 	*parsed
 }
 
-// ImportChunk stores chunk after chunk of an import as contacts, in their order.
-// Each chunk's contacts, counts and end commit together, under the fence of the
-// batch: a chunk counts once. The next chunk is read and parsed meanwhile.
+// ImportChunk stores chunk after chunk of an import as contacts, as if in their
+// order. Each chunk's contacts, counts and end commit together, under the fence
+// of the batch: a chunk counts once.
 func (c *Creation) ImportChunk(ctx context.Context, task ImportTask) ([]kairos.Task, error) {
 	claim, err := batch.Claim(ctx, c.pool, task.Ref, c.opts.Owner, batch.Lease)
 	if err != nil || claim == nil {
@@ -65,6 +65,8 @@ type importWork struct {
 	parse   func(data string, first int64) *parsed
 	errors  int // row errors the import keeps already
 	until   time.Time
+
+	oneByOne bool // chunks no longer go side by side
 }
 
 // load reads what all chunks share.
@@ -109,49 +111,13 @@ func (w *importWork) read(ctx context.Context, seq int) (*chunk, error) {
 	return k, nil
 }
 
-// run stores chunks until none waits or the stint is over.
-func (w *importWork) run(ctx context.Context) ([]kairos.Task, error) {
-	k, err := w.read(ctx, -1)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		type result struct {
-			k   *chunk
-			err error
-		}
-		ahead := make(chan result, 1)
-		go func() {
-			if k == nil {
-				ahead <- result{}
-				return
-			}
-			next, err := w.read(ctx, k.seq)
-			ahead <- result{next, err}
-		}()
-		over, task, err := w.commit(ctx, k)
-		next := <-ahead
-		if err != nil || over {
-			return task, err
-		}
-		if next.err != nil {
-			return nil, next.err
-		}
-		if k = next.k; k == nil { // it came after we looked
-			if k, err = w.read(ctx, -1); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
-
 // commit stores one chunk. over: the batch is finished; a task tells who goes
 // on. A nil chunk means that nothing waits.
 func (w *importWork) commit(ctx context.Context, k *chunk) (over bool, next []kairos.Task, err error) {
 	err = w.c.writeContacts(ctx, func(tx pgx.Tx, now time.Time) error {
 		over, next = false, nil
 		if k != nil {
-			if err := w.store(ctx, tx, k, now); err != nil {
+			if err := w.store(ctx, tx, k, now, false); err != nil {
 				return err
 			}
 		} else if _, err := tx.Exec(ctx, `SELECT FROM imports WHERE id = $1 FOR NO KEY UPDATE`, w.payload.Import); err != nil {
@@ -182,21 +148,23 @@ func (w *importWork) commit(ctx context.Context, k *chunk) (over bool, next []ka
 		}
 		return batch.Finish(ctx, tx, w.claim.Ref)
 	})
-	if k != nil && err == nil {
-		w.errors += k.refused
-	}
 	return over, next, err
 }
 
 // store upserts a chunk's rows, removes the chunk and adds up the counts, which
-// locks the import's row.
-func (w *importWork) store(ctx context.Context, tx pgx.Tx, k *chunk, now time.Time) error {
+// locks the import's row. fresh: only if all its people are new.
+func (w *importWork) store(ctx context.Context, tx pgx.Tx, k *chunk, now time.Time, fresh bool) error {
 	tag, err := tx.Exec(ctx, `DELETE FROM import_chunks WHERE import = $1 AND seq = $2`, w.payload.Import, k.seq)
 	if err != nil {
 		return fmt.Errorf("remove chunk: %w", err)
 	}
 	if tag.RowsAffected() == 0 {
 		return nil // done already
+	}
+	if fresh {
+		if known, err := lookUp(ctx, tx, k.rows); err != nil || len(known) > 0 {
+			return errors.Join(err, errOutOfTurn)
+		}
 	}
 	out, err := upsert(ctx, tx, now, k.rows)
 	if err != nil {
