@@ -62,11 +62,6 @@ func next(state string, t trigger) (string, bool) {
 	return to, ok
 }
 
-// live reports whether an attempt in this state forbids another one.
-func live(state string) bool {
-	return state == kairos.AttemptSending || state == kairos.AttemptUnknown || state == kairos.AttemptAccepted
-}
-
 // follows returns the state of a notification whose newest attempt came to
 // state. An attempt that was refused for now, was never sent or is to be sent
 // again by force leaves its notification planned.

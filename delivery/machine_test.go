@@ -10,6 +10,11 @@ import (
 	"kairos"
 )
 
+// live reports whether an attempt in this state forbids another one.
+func live(state string) bool {
+	return state == kairos.AttemptSending || state == kairos.AttemptUnknown || state == kairos.AttemptAccepted
+}
+
 // TestOutOfLive: nothing but proof, age or a person ends a live attempt, and
 // nothing revives one that isn't.
 func TestOutOfLive(t *testing.T) {
