@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,30 +161,31 @@ func TestVisitorInBrowser(t *testing.T) {
 	d.empty(t)
 }
 
-// While the collector can't store, the snippet tries again by itself.
+// While the collector can't store, the snippet tries again by itself what has a
+// key, and nothing else.
 func TestSnippetTriesAgain(t *testing.T) {
 	t.Parallel()
 	ctx := browser(t)
 	d := open(t)
-	refusals := make(chan struct{}, 1)
-	refusals <- struct{}{}
+	var posts atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			select {
-			case <-refusals:
-				allowOrigins(w.Header())
-				unavailable(w, "Later.")
-				return
-			default:
-			}
+		if r.Method == http.MethodPost && posts.Add(1) <= 3 {
+			allowOrigins(w.Header())
+			unavailable(w, "Later.")
+			return
 		}
 		d.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
+	var plain, keyed bool
 	require.NoError(t, chromedp.Do(ctx,
-		chromedp.Navigate(landing(t, server.URL+"/k.js")+"/?kt="+d.token(token.PurposeTrack)), await(d, 1),
+		chromedp.Navigate(landing(t, server.URL+"/k.js")+"/?kt="+d.token(token.PurposeTrack)),
+		track(&plain, `'cta.clicked'`), track(&keyed, `'offer.accepted',{key:'k1'}`),
 	))
-	d.one(t, kairos.PageViewed)
+	require.False(t, plain)
+	require.True(t, keyed)
+	require.EqualValues(t, 4, posts.Load(), "the view, the click, the offer twice")
+	require.Equal(t, "k1", d.one(t, kairos.OfferAccepted).Event.Key)
 }
 
 // The buttons work without any script, and the page fits the window.

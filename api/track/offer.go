@@ -11,10 +11,11 @@ import (
 // Opens and clicks wait for the disk, but not for ever. Each one that is
 // answered in time earns a hundredth of a long wait: a rare hiccup is waited
 // for (the hit is certain when it is answered), a disk that stays slow is not,
-// and no more than one hit in a hundred ever waits beyond Patience.
+// and no more than one hit in a hundred waits beyond Patience. Credit is
+// bounded, so that this holds for any 10,000 hits in a row and not only for all.
 const (
 	longWaitPrice = 100
-	maxCredit     = 1000 * longWaitPrice
+	maxCredit     = 100 * longWaitPrice
 )
 
 // offer is one open or click on its way to the spool.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"kairos"
 	"kairos/internal/spool"
@@ -175,8 +176,10 @@ func TestDiskHangs(t *testing.T) {
 	require.Equal(t, n, clicks)
 }
 
-// What was answered while the disk hung, and then refused, is counted.
+// What was answered while the disk hung, and then refused, is counted, and
+// nobody goes on waiting for it.
 func TestDiskHangsThenFails(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	f := &disk{}
 	d := open(t, usual(f))
 	release := f.hold()
@@ -185,6 +188,7 @@ func TestDiskHangsThenFails(t *testing.T) {
 	f.broken.Store(true)
 	release()
 	require.Eventually(t, func() bool { return d.spool.Stats().Dropped == 100 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, d.spool.Close())
 }
 
 // One hit in a hundred may wait longer than patience, so that its answer is

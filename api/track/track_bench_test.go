@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ func drive(b *testing.B, addr string, paths []string, connections int) {
 			"User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\r\n")
 	}
 	b.ResetTimer()
+	before := cpu(b)
 	var wg sync.WaitGroup
 	for g, c := range conns {
 		wg.Go(func() {
@@ -90,10 +92,19 @@ func drive(b *testing.B, addr string, paths []string, connections int) {
 	}
 	wg.Wait()
 	b.StopTimer()
+	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/1000/float64(b.N), "cpu-us/req")
 	all := slices.Concat(took...)
 	slices.Sort(all)
 	b.ReportMetric(float64(len(all))/b.Elapsed().Seconds(), "req/s")
 	b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// cpu is the processor time that this process has used, client included; it
+// stays true while other processes keep the machine busy.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkServeHTTP measures the collector's own work, without net/http: 256

@@ -2,7 +2,9 @@
 // It reads the token a tracked link brought (kt), remembers it for the visit,
 // reports page.viewed, and offers kairos.track(kind, data), where data's key,
 // amount and currency are the event's own. The promise tells whether the event
-// is stored. Without a token nothing is sent.
+// is stored. Give what must not get lost a key: it is sent again after a
+// failure, which without a key could count it twice. Without a token nothing is
+// sent.
 (function () {
   "use strict";
   if (window.kairos && window.kairos.track) return; // included twice
@@ -39,7 +41,7 @@
     }
     if (more && more.data && typeof more.data === "object") Object.assign(data, more.data);
     if (Object.keys(data).length) event.data = data;
-    return send(JSON.stringify(event), [500, 2000]);
+    return send(JSON.stringify(event), event.key ? [500, 2000] : []);
   }
   window.kairos = { track: track };
   function viewed() { track("page.viewed", { path: location.pathname }); }
