@@ -132,7 +132,7 @@ func TestDiskFull(t *testing.T) {
 
 	f.broken.Store(false)
 	require.Eventually(t, func() bool {
-		return d.do(http.MethodPost, d.paths()["t"], `{"kind":"page.viewed"}`).StatusCode == 202
+		return d.do(http.MethodPost, d.paths()["t"], `{"kind":"page.viewed"}`).StatusCode == http.StatusAccepted
 	}, 20*time.Second, 20*time.Millisecond)
 }
 

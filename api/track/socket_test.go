@@ -31,12 +31,12 @@ func dial(t *testing.T, d *door) (*websocket.Conn, context.Context) {
 	return conn, ctx
 }
 
-func send(t *testing.T, ctx context.Context, conn *websocket.Conn, message string) {
+func send(ctx context.Context, t *testing.T, conn *websocket.Conn, message string) {
 	t.Helper()
 	require.NoError(t, conn.Write(ctx, websocket.MessageText, []byte(message)))
 }
 
-func hear(t *testing.T, ctx context.Context, conn *websocket.Conn) (ack socketAck) {
+func hear(ctx context.Context, t *testing.T, conn *websocket.Conn) (ack socketAck) {
 	t.Helper()
 	_, raw, err := conn.Read(ctx)
 	require.NoError(t, err)
@@ -50,11 +50,11 @@ func TestSocketOrder(t *testing.T) {
 	tok := d.token(token.PurposeTrack)
 	const n = 200
 	for i := range n { // all at once: acknowledgements come one for each, in order
-		send(t, ctx, conn, fmt.Sprintf(`{"ref":%d,"token":%q,"event":{"kind":"cta.clicked","key":"k%d"}}`, i, tok, i))
+		send(ctx, t, conn, fmt.Sprintf(`{"ref":%d,"token":%q,"event":{"kind":"cta.clicked","key":"k%d"}}`, i, tok, i))
 	}
 	var ids []string
 	for i := range n {
-		ack := hear(t, ctx, conn)
+		ack := hear(ctx, t, conn)
 		require.Equal(t, fmt.Sprint(i), string(ack.Ref))
 		require.Empty(t, ack.Error)
 		ids = append(ids, ack.ID)
@@ -90,8 +90,8 @@ func TestSocketAnswers(t *testing.T) {
 		{"stored after all that", `{"ref":7,"token":"` + tok + `","event":{"kind":"payment.received","amount":1,"currency":"EUR"}}`, "7", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			send(t, ctx, conn, c.message)
-			ack := hear(t, ctx, conn)
+			send(ctx, t, conn, c.message)
+			ack := hear(ctx, t, conn)
 			require.Equal(t, c.ref, string(ack.Ref))
 			require.False(t, ack.Retry)
 			if c.error == "" {
@@ -111,14 +111,14 @@ func TestSocketRetry(t *testing.T) {
 	d := open(t)
 	conn, ctx := dial(t, d)
 	require.NoError(t, d.spool.Close())
-	send(t, ctx, conn, `{"ref":1,"token":"`+d.token(token.PurposeTrack)+`","event":{"kind":"page.viewed"}}`)
-	require.Equal(t, socketAck{Ref: json.RawMessage("1"), Error: "event could not be stored", Retry: true}, hear(t, ctx, conn))
+	send(ctx, t, conn, `{"ref":1,"token":"`+d.token(token.PurposeTrack)+`","event":{"kind":"page.viewed"}}`)
+	require.Equal(t, socketAck{Ref: json.RawMessage("1"), Error: "event could not be stored", Retry: true}, hear(ctx, t, conn))
 }
 
 func TestSocketTooLong(t *testing.T) {
 	d := open(t)
 	conn, ctx := dial(t, d)
-	send(t, ctx, conn, strings.Repeat("x", maxFrame+1))
+	send(ctx, t, conn, strings.Repeat("x", maxFrame+1))
 	_, _, err := conn.Read(ctx)
 	require.Equal(t, websocket.StatusMessageTooBig, websocket.CloseStatus(err), "%v", err)
 	d.empty(t)
@@ -134,14 +134,14 @@ func TestSocketIdle(t *testing.T) {
 
 func TestSocketLimit(t *testing.T) {
 	d := open(t, func(o *Options, _ *spool.Options) { o.Sockets = 1 })
-	conn, ctx := dial(t, d)
+	conn, _ := dial(t, d)
 	r := d.do(http.MethodGet, "/t/ws", "")
 	require.Equal(t, 503, r.StatusCode)
 	require.Equal(t, "5", r.Header.Get("Retry-After"))
 	require.NoError(t, conn.Close(websocket.StatusNormalClosure, ""))
 	require.Eventually(t, func() bool { return d.sockets.Load() == 0 }, 10*time.Second, time.Millisecond)
-	conn, ctx = dial(t, d)
-	send(t, ctx, conn, `{"token":"`+d.token(token.PurposeTrack)+`","event":{"kind":"page.viewed"}}`)
-	require.NotEmpty(t, hear(t, ctx, conn).ID)
+	conn, ctx := dial(t, d)
+	send(ctx, t, conn, `{"token":"`+d.token(token.PurposeTrack)+`","event":{"kind":"page.viewed"}}`)
+	require.NotEmpty(t, hear(ctx, t, conn).ID)
 	d.one(t, kairos.PageViewed)
 }

@@ -23,7 +23,6 @@ package track
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -130,73 +129,6 @@ func New(opts Options) (*Collector, error) {
 	}
 	c.offers.New = func() any { return newOffer(c) }
 	return c, nil
-}
-
-// ServeHTTP implements http.Handler. The paths:
-//
-//	GET  /o/{token}.gif   the pixel
-//	GET  /c/{token}       the redirect
-//	GET  /u/{token}       the preference page
-//	POST /u/{token}       its buttons, and RFC 8058's one click
-//	POST /t/{token}       a page event
-//	GET  /t/ws            page events over a WebSocket
-//	GET  /k.js            the landing pages' script
-//
-// HEAD is answered like GET.
-func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.Path
-	if c.prefix != "" {
-		if rest, ok := strings.CutPrefix(path, c.prefix+"/"); ok {
-			path = path[len(path)-len(rest)-1:]
-		}
-	}
-	if path == "/k.js" {
-		reading(w, r, "", snippet)
-		return
-	}
-	if len(path) < 3 || path[0] != '/' || path[2] != '/' {
-		notFound(w)
-		return
-	}
-	switch tok := path[3:]; path[1] {
-	case 'c':
-		reading(w, r, tok, c.click)
-	case 'o':
-		reading(w, r, tok, c.open)
-	case 'u':
-		if r.Method == http.MethodPost {
-			c.preferences(w, r, tok)
-			return
-		}
-		reading(w, r, tok, c.preferencePage, http.MethodPost)
-	case 't':
-		allowOrigins(w.Header())
-		switch {
-		case tok == "ws":
-			if r.Method != http.MethodGet {
-				notAllowed(w, http.MethodGet)
-				return
-			}
-			c.socket(w, r)
-		case r.Method == http.MethodPost:
-			c.page(w, r, tok)
-		case r.Method == http.MethodOptions:
-			preflight(w)
-		default:
-			notAllowed(w, http.MethodPost, http.MethodOptions)
-		}
-	default:
-		notFound(w)
-	}
-}
-
-// reading lets GET and HEAD through; also are the path's other methods.
-func reading(w http.ResponseWriter, r *http.Request, tok string, next func(http.ResponseWriter, *http.Request, string), also ...string) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		notAllowed(w, append([]string{http.MethodGet, http.MethodHead}, also...)...)
-		return
-	}
-	next(w, r, tok)
 }
 
 // OpenToken reads the campaign and the notification of a page's token.

@@ -318,6 +318,15 @@ func TestPublicURLWithPath(t *testing.T) {
 			require.Equal(t, 302, d.do(http.MethodGet, p+d.paths()["c"], "").StatusCode)
 			require.Equal(t, 200, d.do(http.MethodGet, p+"/k.js", "").StatusCode)
 		}
+		for _, path := range d.paths() {
+			require.True(t, d.Serves(path))
+			require.True(t, d.Serves(prefix+path))
+			require.True(t, Serves(path))
+			require.False(t, Serves(prefix+path))
+		}
+		for _, path := range []string{"", "/", "/k", "/v1/contacts", "/dashboard", "/o", prefix, prefix + "/", prefix + "x/k.js", "/x" + prefix + "/k.js"} {
+			require.False(t, d.Serves(path), path)
+		}
 		require.Equal(t, 404, d.do(http.MethodGet, prefix+"x"+d.paths()["o"], "").StatusCode)
 		require.Equal(t, 404, d.do(http.MethodGet, prefix, "").StatusCode)
 	}
