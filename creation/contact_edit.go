@@ -28,12 +28,12 @@ func (c *Creation) PatchContact(ctx context.Context, id kairos.ID, patch Contact
 	values := map[int]*string{}
 	var set string
 	var gone []string
-	clear := false
+	wipe := false
 	for _, name := range slices.Sorted(maps.Keys(patch)) {
 		raw := patch[name]
 		if name == "attributes" {
 			var err error
-			if clear = string(raw) == "null"; clear {
+			if wipe = string(raw) == "null"; wipe {
 				continue
 			}
 			if set, gone, err = splitAttributes(raw); err != nil {
@@ -77,7 +77,7 @@ func (c *Creation) PatchContact(ctx context.Context, id kairos.ID, patch Contact
 				region = nullif($10, ''), attributes = (CASE WHEN $13 THEN '{}' ELSE attributes END - $12::text[]) || $11::jsonb, updated_at = $14
 			WHERE id = $1`,
 			id, text[fieldExternalID], text[fieldEmail], strings.ToLower(text[fieldEmail]), text[fieldPhone], text[fieldFirstName],
-			text[fieldLastName], text[fieldLocale], text[fieldTimezone], text[fieldRegion], set, gone, clear, now)
+			text[fieldLastName], text[fieldLocale], text[fieldTimezone], text[fieldRegion], set, gone, wipe, now)
 		if err != nil && unstorable(err) {
 			return kairos.Invalid("attributes", "holds a value that can't be stored")
 		}

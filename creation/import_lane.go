@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kairos"
-	"kairos/internal/batch"
 	"kairos/internal/pg"
 )
 
@@ -33,7 +32,7 @@ func (w *importWork) run(ctx context.Context) ([]kairos.Task, error) {
 		if len(waiting) > 1 {
 			second, last = waiting[1], waiting[1].seq
 		}
-		ahead, beside := make(chan readAhead, 1), make(chan bool, 1)
+		ahead, beside := make(chan readAhead, 1), make(chan lane, 1)
 		go func() {
 			if first == nil {
 				ahead <- readAhead{}
@@ -42,10 +41,16 @@ func (w *importWork) run(ctx context.Context) ([]kairos.Task, error) {
 			chunks, err := w.readNext(ctx, last)
 			ahead <- readAhead{chunks, err}
 		}()
-		go func() { beside <- second != nil && !w.oneByOne && apart(first, second) && w.commitFresh(ctx, second) }()
+		go func() {
+			if second == nil || w.oneByOne || !apart(first, second) {
+				beside <- lane{}
+				return
+			}
+			beside <- w.commitFresh(ctx, second)
+		}()
 		over, task, err := w.commit(ctx, first)
-		next, stored := <-ahead, <-beside
-		if err != nil || over {
+		next, other := <-ahead, <-beside
+		if err != nil || over || other.over {
 			return task, err
 		}
 		if next.err != nil {
@@ -53,7 +58,7 @@ func (w *importWork) run(ctx context.Context) ([]kairos.Task, error) {
 		}
 		waiting = next.chunks
 		switch {
-		case stored:
+		case other.stored:
 			w.errors += second.refused
 		case second != nil:
 			w.oneByOne = true // a file of known people: don't try again
@@ -93,16 +98,24 @@ func (w *importWork) readNext(ctx context.Context, seq int) ([]*chunk, error) {
 	return chunks, nil
 }
 
-// commitFresh stores a chunk of new people beside the one before it. false: it
-// wasn't stored, for whatever reason, and takes its turn.
-func (w *importWork) commitFresh(ctx context.Context, k *chunk) bool {
-	now := w.c.clock.Now()
-	return pg.InTx(ctx, w.c.pool, func(tx pgx.Tx) error {
+// lane is what became of a chunk that was stored beside the one before it.
+type lane struct {
+	stored bool
+	over   bool // it was the last that waited: the batch is finished
+}
+
+// commitFresh stores a chunk of new people beside the one before it. Where it
+// can't, for whatever reason, the chunk takes its turn.
+func (w *importWork) commitFresh(ctx context.Context, k *chunk) lane {
+	over, now := false, w.c.clock.Now()
+	err := pg.InTx(ctx, w.c.pool, func(tx pgx.Tx) (err error) {
 		if err := w.store(ctx, tx, k, now, true); err != nil {
 			return err
 		}
-		return batch.Hold(ctx, tx, w.claim.Ref)
-	}) == nil
+		over, _, err = w.conclude(ctx, tx, now, false)
+		return err
+	})
+	return lane{stored: err == nil, over: err == nil && over}
 }
 
 // apart reports whether two chunks have no address and no external id in common.

@@ -217,13 +217,16 @@ func TestImportIsBoundedInMemory(t *testing.T) {
 		case <-time.After(10 * time.Millisecond):
 		}
 		if refs := h.due(kairos.KindImport); len(refs) > 0 {
-			require.True(t, idle, "an import has one batch at a time")
+			if !idle { // its last commit made way for these
+				require.NoError(t, <-worked)
+			}
 			idle = false
 			go func() {
 				_, err := h.ImportChunk(ctx, creation.ImportTask{Ref: refs[0]})
 				worked <- err
 			}()
 		}
+		require.LessOrEqual(t, h.count(`SELECT count(*) FROM batches WHERE state IN ('planned', 'queued', 'running')`), int64(1), "an import has one batch at a time")
 		runtime.GC()
 		runtime.ReadMemStats(&during)
 		peak = max(peak, during.HeapAlloc)

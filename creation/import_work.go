@@ -114,8 +114,7 @@ func (w *importWork) read(ctx context.Context, seq int) (*chunk, error) {
 // commit stores one chunk. over: the batch is finished; a task tells who goes
 // on. A nil chunk means that nothing waits.
 func (w *importWork) commit(ctx context.Context, k *chunk) (over bool, next []kairos.Task, err error) {
-	err = w.c.writeContacts(ctx, func(tx pgx.Tx, now time.Time) error {
-		over, next = false, nil
+	err = w.c.writeContacts(ctx, func(tx pgx.Tx, now time.Time) (err error) {
 		if k != nil {
 			if err := w.store(ctx, tx, k, now, false); err != nil {
 				return err
@@ -123,32 +122,38 @@ func (w *importWork) commit(ctx context.Context, k *chunk) (over bool, next []ka
 		} else if _, err := tx.Exec(ctx, `SELECT FROM imports WHERE id = $1 FOR NO KEY UPDATE`, w.payload.Import); err != nil {
 			return fmt.Errorf("lock import: %w", err)
 		}
-		// The fence comes last: held for long it would keep the lease from being extended.
-		if err := batch.Hold(ctx, tx, w.claim.Ref); err != nil {
-			return err
-		}
-		// The import's row is locked from here: no chunk comes in between.
-		var waits bool
-		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM import_chunks WHERE import = $1)`, w.payload.Import).Scan(&waits)
-		if err != nil {
-			return fmt.Errorf("look for chunks: %w", err)
-		}
-		if waits && time.Now().Before(w.until) {
-			return nil
-		}
-		over = true
-		if waits {
-			refs, err := batch.Insert(ctx, tx, batch.Batch{Kind: kairos.KindImport, Slot: now, Payload: w.payload, Ticket: w.claim.Ticket})
-			if err != nil {
-				return err
-			}
-			next = []kairos.Task{ImportTask{refs[0]}}
-		} else if err := settleImport(ctx, tx, w.payload.Import, now); err != nil {
-			return err
-		}
-		return batch.Finish(ctx, tx, w.claim.Ref)
+		over, next, err = w.conclude(ctx, tx, now, time.Now().After(w.until))
+		return err
 	})
 	return over, next, err
+}
+
+// conclude ends a transaction that has locked the import's row: no chunk comes
+// in before it commits. Where none waits, or stop is set, the batch is finished;
+// who stores the next chunk then finds that none waits and makes a new one.
+func (w *importWork) conclude(ctx context.Context, tx pgx.Tx, now time.Time, stop bool) (over bool, next []kairos.Task, err error) {
+	// The fence comes last: held for long it would keep the lease from being extended.
+	if err := batch.Hold(ctx, tx, w.claim.Ref); err != nil {
+		return false, nil, err
+	}
+	var waits bool
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM import_chunks WHERE import = $1)`, w.payload.Import).Scan(&waits)
+	if err != nil {
+		return false, nil, fmt.Errorf("look for chunks: %w", err)
+	}
+	if waits && !stop {
+		return false, nil, nil
+	}
+	if waits {
+		refs, err := batch.Insert(ctx, tx, batch.Batch{Kind: kairos.KindImport, Slot: now, Payload: w.payload, Ticket: w.claim.Ticket})
+		if err != nil {
+			return false, nil, err
+		}
+		next = []kairos.Task{ImportTask{refs[0]}}
+	} else if err := settleImport(ctx, tx, w.payload.Import, now); err != nil {
+		return false, nil, err
+	}
+	return true, next, batch.Finish(ctx, tx, w.claim.Ref)
 }
 
 // store upserts a chunk's rows, removes the chunk and adds up the counts, which
