@@ -61,6 +61,9 @@ const (
 	NotificationRejected = "notification.rejected"
 	// NotificationUnknown: an attempt fell silent after its bytes had left.
 	NotificationUnknown = "notification.unknown"
+	// NotificationResolved: an unknown attempt was settled by a person or by its age;
+	// data.choice is its state since, data.actor and data.reason say by whom and why.
+	NotificationResolved = "notification.resolved"
 	// NotificationDeferred: the provider reports that it is still trying.
 	NotificationDeferred = "notification.deferred"
 	// NotificationDelivered: the provider reports that the receiving server took it.
@@ -75,6 +78,13 @@ const (
 	NotificationClicked = "notification.clicked"
 	// NotificationComplained: the person reported the message as spam.
 	NotificationComplained = "notification.complained"
+
+	// ProviderProcessed: the provider says that it took the message over.
+	ProviderProcessed = "provider.processed"
+	// ProviderOpened: the provider's own pixel was fetched: evidence that the message left, never an open.
+	ProviderOpened = "provider.opened"
+	// ProviderClicked: the provider's own link was followed: evidence, never a click.
+	ProviderClicked = "provider.clicked"
 
 	// PageViewed: a landing page with the snippet was seen.
 	PageViewed = "page.viewed"

@@ -8,10 +8,6 @@ import (
 	"kairos"
 )
 
-// notificationResolved: an unknown attempt was settled by a person or by its
-// age; data.choice is the attempt's state since.
-const notificationResolved = "notification.resolved"
-
 // detail is what the fold reads of an event's data. Wrong types are as if
 // absent.
 type detail struct {

@@ -86,7 +86,7 @@ func (f *facts) add(e *kairos.Event, confirming map[string]bool) bool {
 		f.HeldOut = f.HeldOut || e.Kind == kairos.NotificationHeldOut
 	case kairos.NotificationSkipped:
 		f.Skipped = true
-	case kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown, kairos.NotificationRejected, notificationResolved:
+	case kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown, kairos.NotificationRejected, kairos.NotificationResolved:
 		f.attempted(e, at, confirming)
 	case kairos.NotificationDelivered:
 		f.Delivered = true
@@ -145,7 +145,7 @@ func (f *facts) attempted(e *kairos.Event, at int64, confirming map[string]bool)
 		a.Unknown = true
 	case kairos.NotificationRejected:
 		a.Rejected = true
-	case notificationResolved:
+	case kairos.NotificationResolved:
 		a.Rejected = a.Rejected || d.Choice == kairos.AttemptNotSent
 	}
 }

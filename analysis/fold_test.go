@@ -94,7 +94,7 @@ func TestDeliveredInAnyOrder(t *testing.T) {
 			return []kairos.Event{m.on(kairos.NotificationSent, 1), m.on(kairos.NotificationUnknown, 9)}
 		}, false, 1},
 		"unknown, then proved not sent": {func(m msg) []kairos.Event {
-			return []kairos.Event{m.on(kairos.NotificationSent, 1), m.on(kairos.NotificationUnknown, 9), m.attempt(notificationResolved, "1", hour, "choice", "not_sent")}
+			return []kairos.Event{m.on(kairos.NotificationSent, 1), m.on(kairos.NotificationUnknown, 9), m.attempt(kairos.NotificationResolved, "1", hour, "choice", "not_sent")}
 		}, false, 0},
 		"resent by force": {func(m msg) []kairos.Event {
 			return []kairos.Event{m.attempt(kairos.NotificationUnknown, "1", 9), m.attempt(kairos.NotificationAccepted, "2", hour)}

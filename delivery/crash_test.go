@@ -85,7 +85,7 @@ func TestKilledAfterTheProviderAccepted(t *testing.T) {
 	require.NoError(t, d.Reconcile(w.ctx))
 	require.Equal(t, map[string]int{"failed": 3, "accepted": 7}, w.counts("notifications"))
 	require.Equal(t, map[string]int{"abandoned": 3, "accepted": 7}, w.counts("attempts"))
-	require.Equal(t, 3, w.events()[NotificationResolved])
+	require.Equal(t, 3, w.events()[kairos.NotificationResolved])
 	w.drain(d)
 	require.Equal(t, 10, f.total())
 }

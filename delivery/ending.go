@@ -34,6 +34,7 @@ type endings struct {
 	kind     string // of the batches of what is tried again
 	channel  kairos.Channel
 	at       time.Time
+	links    int // tracked links in each message; 0: not known here
 	all      []ending
 	retries  map[kairos.ID]*batch.Batch
 	late     kairos.ID // batch for what turned out unsent after it had been given up
@@ -53,6 +54,9 @@ func (w *window) endings(tries []try, inTrouble bool) *endings {
 	d, b := w.run.d, w.run.b
 	now := d.clock.Now()
 	e := endingsOf(b, now)
+	if c := w.run.sheet.content; c != nil {
+		e.links = len(c.Links)
+	}
 	e.skips, e.orphans = w.skips, w.orphans
 	slots := map[time.Duration]kairos.ID{}
 	again := func(p *recipient, delay time.Duration) kairos.ID {

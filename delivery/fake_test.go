@@ -268,7 +268,7 @@ func (w *world) feedback(d *Delivery) {
 		require.NoError(w.t, w.pool.QueryRow(w.ctx, `
 			SELECT count(*) FROM events e WHERE (e.xid, e.position) > (
 				SELECT coalesce(max(xid::text::bigint), 0)::text::xid8, coalesce(max(position), 0) FROM event_cursors WHERE reader = $1)
-			AND e.kind <> ALL ($2)`, feedbackReader, []string{kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown, NotificationResolved, kairos.NotificationSkipped}).Scan(&behind))
+			AND e.kind <> ALL ($2)`, feedbackReader, []string{kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown, kairos.NotificationResolved, kairos.NotificationSkipped}).Scan(&behind))
 		return behind == 0
 	})
 }

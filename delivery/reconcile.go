@@ -162,7 +162,7 @@ func (d *Delivery) abandon(ctx context.Context) error {
 		rows, err := tx.Query(ctx, `
 			SELECT a.campaign, a.notification, a.number, a.provider, n.contact
 			FROM attempts a JOIN campaigns c ON c.id = a.campaign JOIN notifications n ON n.id = a.notification AND n.campaign = a.campaign
-			WHERE a.state = 'unknown' AND a.started_at < $1 AND coalesce(c.spec ->> 'purpose', '') <> 'transactional'
+			WHERE a.doubtful AND a.started_at < $1 AND coalesce(c.spec ->> 'purpose', '') <> 'transactional'
 			ORDER BY a.campaign, a.notification LIMIT $2 FOR UPDATE OF a SKIP LOCKED`, now.Add(-d.opts.UnknownAge), maxAged)
 		if err != nil {
 			return fmt.Errorf("list old unknowns: %w", err)

@@ -238,11 +238,6 @@ func (e *endings) skippedEvent(id, contact kairos.ID, reason kairos.Reason) kair
 		Notification: id, Ticket: e.ticket, Data: facts{Reason: string(reason)}.json()}
 }
 
-// NotificationResolved tells that an unknown attempt was settled by a person
-// or by its age; data.choice is the attempt's state since, data.actor and
-// data.reason say by whom and why.
-const NotificationResolved = "notification.resolved"
-
 // facts is the data of the events about attempts.
 type facts struct {
 	Provider   string `json:"provider,omitempty"`
@@ -254,6 +249,7 @@ type facts struct {
 	Evidence   string `json:"evidence,omitempty"`
 	Choice     string `json:"choice,omitempty"`
 	Actor      string `json:"actor,omitempty"`
+	Links      int    `json:"links,omitempty"` // tracked links in the message
 }
 
 func (f facts) json() json.RawMessage {
@@ -280,7 +276,7 @@ func (e *endings) eventsOf(c change) []kairos.Event {
 	}
 	switch {
 	case c.is == kairos.AttemptAccepted:
-		out = append(out, event(kairos.NotificationAccepted, facts{ProviderID: c.result.ProviderID, Code: c.result.Code, Evidence: c.evidence}))
+		out = append(out, event(kairos.NotificationAccepted, facts{ProviderID: c.result.ProviderID, Code: c.result.Code, Evidence: c.evidence, Links: e.links}))
 	case c.is == kairos.AttemptUnknown:
 		out = append(out, event(kairos.NotificationUnknown, facts{Code: c.result.Code, Detail: c.result.Detail}))
 	case c.trigger >= tooOld: // told below
@@ -292,7 +288,7 @@ func (e *endings) eventsOf(c change) []kairos.Event {
 	if c.trigger >= tooOld {
 		f := c.by
 		f.Choice, f.Reason = c.is, cmp.Or(f.Reason, string(c.reason))
-		out = append(out, event(NotificationResolved, f))
+		out = append(out, event(kairos.NotificationResolved, f))
 	}
 	return out
 }

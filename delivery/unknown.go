@@ -50,7 +50,7 @@ func (d *Delivery) Unknowns(ctx context.Context, q UnknownQuery) (list []Unknown
 		SELECT a.notification, a.number, a.campaign, n.contact, coalesce(c.spec ->> 'purpose', 'marketing'), a.provider, a.started_at,
 		       coalesce(a.code, ''), coalesce(a.detail, '')
 		FROM attempts a JOIN notifications n ON n.id = a.notification AND n.campaign = a.campaign JOIN campaigns c ON c.id = a.campaign
-		WHERE a.state = 'unknown' AND ($1::uuid IS NULL OR a.campaign = $1) AND a.notification > $2
+		WHERE a.doubtful AND ($1::uuid IS NULL OR a.campaign = $1) AND a.notification > $2
 		ORDER BY a.notification LIMIT $3`, q.Campaign, zeroID(after), limit+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("list unknown attempts: %w", err)

@@ -48,10 +48,10 @@ func TestOperatorChoices(t *testing.T) {
 	require.Equal(t, map[string]int{"accepted": 2, "failed": 1, "unknown": 1}, w.counts("notifications"))
 	require.Equal(t, map[string]int{"resend_forced": 1, "abandoned": 1, "accepted": 2, "unknown": 1}, w.counts("attempts"))
 	require.Equal(t, 1, f.total())
-	require.Equal(t, 3, w.events()[NotificationResolved])
+	require.Equal(t, 3, w.events()[kairos.NotificationResolved])
 	var actor, reason, choice string
 	require.NoError(t, w.pool.QueryRow(w.ctx, `SELECT data ->> 'actor', data ->> 'reason', data ->> 'choice' FROM events WHERE kind = $1 AND notification = $2`,
-		NotificationResolved, list[0].Ref.Notification).Scan(&actor, &reason, &choice))
+		kairos.NotificationResolved, list[0].Ref.Notification).Scan(&actor, &reason, &choice))
 	require.Equal(t, []string{"eve", "the server lost its disk", "resend_forced"}, []string{actor, reason, choice})
 }
 

@@ -54,7 +54,7 @@ CREATE TABLE notifications (
     PRIMARY KEY (id, campaign),
     UNIQUE (campaign, contact, step)
 ) PARTITION BY RANGE (campaign);
-CREATE TABLE notifications_rest PARTITION OF notifications DEFAULT WITH (fillfactor = 85);
+CREATE TABLE notifications_rest PARTITION OF notifications DEFAULT WITH (fillfactor = 50);
 
 -- The ledger. State: sending -> accepted | rejected_temp | rejected_perm | not_sent | unknown;
 -- unknown -> accepted | not_sent | abandoned | resend_forced. A row is inserted and committed
@@ -67,6 +67,7 @@ CREATE TABLE attempts (
     epoch          int  NOT NULL,         -- the fence it was started under
     provider       text NOT NULL,
     state          text NOT NULL CHECK (state IN ('sending', 'accepted', 'rejected_temp', 'rejected_perm', 'not_sent', 'unknown', 'abandoned', 'resend_forced')),
+    doubtful       boolean NOT NULL GENERATED ALWAYS AS (state = 'unknown') STORED,
     live           boolean NOT NULL GENERATED ALWAYS AS (state IN ('sending', 'unknown', 'accepted')) STORED,
     started_at     timestamptz NOT NULL,
     ended_at       timestamptz,
@@ -76,11 +77,13 @@ CREATE TABLE attempts (
     evidence       text,                  -- what resolved an unknown: event kind, operator, age
     PRIMARY KEY (notification, number, campaign)
 ) PARTITION BY RANGE (campaign);
-CREATE TABLE attempts_rest PARTITION OF attempts DEFAULT WITH (fillfactor = 85);
+CREATE TABLE attempts_rest PARTITION OF attempts DEFAULT WITH (fillfactor = 50);
 -- The guard: at most one live attempt for a notification. Keyed on a generated
 -- column, so that sending -> accepted leaves the index alone (HOT).
 CREATE UNIQUE INDEX attempts_one_live ON attempts (notification, campaign) WHERE live;
-CREATE INDEX attempts_unknown ON attempts (state, started_at) WHERE state IN ('unknown');
+-- Keyed on a generated column as well: an index that named state would make every
+-- update of an attempt write all its indexes anew.
+CREATE INDEX attempts_unknown ON attempts (started_at) WHERE doubtful;
 
 -- Who must not be written to: by address (it outlives the contact) and by person
 -- (it outlives a change of address). scope: all, or marketing only.

@@ -84,7 +84,7 @@ BEGIN
             name := t || '_' || to_char(m, 'YYYYMM');
             IF to_regclass(name) IS NULL THEN
                 BEGIN
-                    EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L) WITH (fillfactor = 85)', name, t,
+                    EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L) WITH (fillfactor = 50)', name, t,
                         kairos_uuid_floor(m::timestamp AT TIME ZONE 'UTC'),
                         kairos_uuid_floor((m + interval '1 month')::timestamp AT TIME ZONE 'UTC'));
                     made := made + 1;

@@ -92,7 +92,7 @@ func (g *gauges) database(ctx context.Context, ch chan<- prometheus.Metric) erro
 	var unknown int64
 	var lag float64
 	err = g.p.pool.QueryRow(ctx, `
-		SELECT (SELECT count(*) FROM attempts WHERE state = 'unknown'),
+		SELECT (SELECT count(*) FROM attempts WHERE doubtful),
 		       coalesce((SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8 FROM event_cursors c
 		                 WHERE reader = 'analysis.fold' AND EXISTS (SELECT FROM events e WHERE (e.xid, e.position) > (c.xid, c.position))), 0)`).
 		Scan(&unknown, &lag)

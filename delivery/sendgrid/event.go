@@ -15,21 +15,11 @@ import (
 	"kairos"
 )
 
-// Kinds of evidence that no reader counts as engagement: our own links and
-// pixel record that, and these tell only that the message arrived. data.attempt
-// names the attempt.
-const (
-	// ProviderProcessed: SendGrid took the message over.
-	ProviderProcessed = "provider.processed"
-	// ProviderOpened: SendGrid's own pixel was fetched.
-	ProviderOpened = "provider.opened"
-	// ProviderClicked: SendGrid's own link was followed.
-	ProviderClicked = "provider.clicked"
-)
-
-// kinds maps SendGrid's events.
+// kinds maps SendGrid's events. Its own opens and clicks are evidence that the
+// message left and nothing more: our own links and pixel record engagement.
+// data.attempt names the attempt.
 var kinds = map[string]string{
-	"processed":         ProviderProcessed,
+	"processed":         kairos.ProviderProcessed,
 	"delivered":         kairos.NotificationDelivered,
 	"deferred":          kairos.NotificationDeferred,
 	"bounce":            kairos.NotificationBounced,
@@ -37,8 +27,8 @@ var kinds = map[string]string{
 	"spamreport":        kairos.NotificationComplained,
 	"unsubscribe":       kairos.ContactUnsubscribed,
 	"group_unsubscribe": kairos.ContactUnsubscribed,
-	"open":              ProviderOpened,
-	"click":             ProviderClicked,
+	"open":              kairos.ProviderOpened,
+	"click":             kairos.ProviderClicked,
 }
 
 // posted is one event as SendGrid posts it, custom args among its own fields.

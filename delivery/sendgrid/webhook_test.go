@@ -79,14 +79,14 @@ func TestEventsAreTranslated(t *testing.T) {
 	require.NoError(t, s.Post(context.Background(), url, s.Events(at, everyKind...), deliverytest.PostOptions{}))
 	m := s.Messages()[0]
 	want := []struct{ kind, part string }{
-		{sendgrid.ProviderProcessed, `"sg_message_id":"sg1.recvd-1"`},
+		{kairos.ProviderProcessed, `"sg_message_id":"sg1.recvd-1"`},
 		{kairos.NotificationDelivered, `"reason":"250 2.0.0 OK"`},
 		{kairos.NotificationDeferred, `"reason":"400 try again later"`},
 		{kairos.NotificationBounced, `"class":"hard"`},
 		{kairos.NotificationBounced, `"class":"soft"`},
 		{kairos.NotificationDropped, `"class":"hard"`},
-		{sendgrid.ProviderOpened, `"source":"sendgrid"`},
-		{sendgrid.ProviderClicked, `"source":"sendgrid"`},
+		{kairos.ProviderOpened, `"source":"sendgrid"`},
+		{kairos.ProviderClicked, `"source":"sendgrid"`},
 		{kairos.NotificationComplained, `"source":"sendgrid"`},
 		{kairos.ContactUnsubscribed, `"source":"sendgrid"`},
 	}
@@ -112,9 +112,9 @@ func TestRepeatsAreOneEvent(t *testing.T) {
 	events := s.Events(time.Now().Add(-time.Hour), everyKind...)
 	require.NoError(t, s.Post(context.Background(), url, events, deliverytest.PostOptions{Times: 46, Shuffle: true, Batch: 97}))
 	require.Equal(t, map[string]int{
-		sendgrid.ProviderProcessed: 5, kairos.NotificationDelivered: 5, kairos.NotificationDeferred: 5,
-		kairos.NotificationBounced: 10, kairos.NotificationDropped: 5, sendgrid.ProviderOpened: 5,
-		sendgrid.ProviderClicked: 5, kairos.NotificationComplained: 5, kairos.ContactUnsubscribed: 5,
+		kairos.ProviderProcessed: 5, kairos.NotificationDelivered: 5, kairos.NotificationDeferred: 5,
+		kairos.NotificationBounced: 10, kairos.NotificationDropped: 5, kairos.ProviderOpened: 5,
+		kairos.ProviderClicked: 5, kairos.NotificationComplained: 5, kairos.ContactUnsubscribed: 5,
 	}, l.kinds())
 }
 

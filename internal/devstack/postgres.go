@@ -181,7 +181,6 @@ func (p *Postgres) arguments(port int) []string {
 	if !p.opts.Fsync {
 		settings["fsync"] = "off"
 		settings["full_page_writes"] = "off"
-		settings["synchronous_commit"] = "off"
 	}
 	for name, value := range p.opts.Settings {
 		settings[name] = value
