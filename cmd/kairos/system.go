@@ -137,7 +137,7 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 		Delivery: p.stages.delivery, Analysis: p.stages.analysis, PublicURL: p.settings.PublicURL,
 		Ready: p.ready, Stopping: p.stopping, Logger: slog.Default(), Registerer: p.registry, Metrics: metricsHandler(p),
 	}
-	var door http.Handler
+	var door *track.Collector
 	if p.has("track") || p.has("api") {
 		if p.spool, err = spool.Open(spool.Options{Dir: p.spoolDir()}); err != nil {
 			return nil, err
@@ -179,7 +179,7 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 // handler sends the tracking paths straight to the collector; the rest goes
 // to the whole API where the process has that role, and otherwise to what
 // watches the process.
-func (p *system) handler(o api.Options, collector http.Handler) (http.Handler, error) {
+func (p *system) handler(o api.Options, collector *track.Collector) (http.Handler, error) {
 	rest := api.Probes(o)
 	if p.has("api") {
 		var err error
@@ -191,7 +191,7 @@ func (p *system) handler(o api.Options, collector http.Handler) (http.Handler, e
 		return rest, nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if track.Serves(r.URL.Path) {
+		if collector.Serves(r.URL.Path) {
 			collector.ServeHTTP(w, r)
 			return
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"kairos"
 	"kairos/delivery"
@@ -10,15 +9,10 @@ import (
 
 // unsubscribe makes an unsubscription bind at once; the spool's copy of it
 // follows and changes nothing more.
-func (p *system) unsubscribe(ctx context.Context, campaign, notification kairos.ID) error {
-	var contact kairos.ID
-	err := p.pool.QueryRow(ctx, `SELECT contact FROM notifications WHERE id = $1 AND campaign = $2`, notification, campaign).Scan(&contact)
-	if err != nil {
-		return fmt.Errorf("find who unsubscribed: %w", err)
-	}
+func (p *system) unsubscribe(ctx context.Context, _, notification kairos.ID) error {
 	return p.stages.delivery.Suppress(ctx, delivery.Suppression{
-		Channel: kairos.Email, Contact: contact, Scope: delivery.ScopeMarketing, Reason: delivery.Unsubscribed,
-		Notification: notification, At: p.clock.Now(),
+		Channel: kairos.Email, Notification: notification, Scope: delivery.ScopeMarketing,
+		Reason: delivery.Unsubscribed, At: p.clock.Now(),
 	})
 }
 
