@@ -73,13 +73,10 @@ func TestKillSender(t *testing.T) {
 			}
 			takeover[k] = time.Since(killed)
 		})
-		t.Logf("killed at %s", killed.UTC())
 		victim = w.serve(rolesSend)
 	}
 	s := w.until(id, "finished", 2*time.Minute)
 	watching.Wait()
-	rows, _ := w.pool.Query(context.Background(), `SELECT kind||' '||epoch||' '||tries||' slot '||slot::time||' queued '||queued_at::time||' fin '||coalesce(finished_at::time::text,'')||coalesce(error,'') FROM batches where kind like 'delivery%' ORDER BY id`)
-	for rows.Next() { var x string; rows.Scan(&x); t.Log(x) }
 	t.Logf("take-over after %v, %d unknown, %+v", takeover, s.Progress.Unknown, s.Progress)
 	for _, took := range takeover {
 		require.LessOrEqual(t, took, 15*time.Second, "take-over")
