@@ -1,0 +1,154 @@
+// Command kairos-bench measures the platform's main paths on real parts and
+// sets each beside a ceiling measured in the same run, so that a ratio holds
+// on any machine. `make bench` runs it; docs/performance.md keeps the results.
+//
+// Takes: which paths, how large, and the Postgres and Redis that are installed.
+// Gives: a markdown table on standard output (--json: one JSON object), what
+// goes on meanwhile on standard error, and profiles where asked.
+// Owns: the processes it starts (`kairos serve` by role, Postgres, Redis, a
+// sink for mail) and one temporary directory.
+// Promises: the server is the binary that is shipped, in processes of its own,
+// with durable commits; what was measured is verified afterwards (nobody
+// missing, nobody twice, every acknowledged click in the log).
+// Fails: with status 1 when a path breaks or its verification does; then the
+// figures don't count.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Only        []string `help:"Paths to measure: import, plan, smtp, clicks (with smtp before it)." default:"import,plan,smtp,clicks"`
+	Size        string   `help:"full: 1,000,000 contacts and 100,000 messages. small: 20,000 and 5,000, to see that it works." enum:"full,small" default:"full"`
+	Contacts    int      `help:"Contacts of import and plan, in place of the size's."`
+	Messages    int      `help:"Messages of smtp, in place of the size's."`
+	Seconds     int      `help:"How long clicks last, in place of the size's."`
+	Connections int      `help:"Connections to the sink." default:"10"`
+	JSON        bool     `help:"Print JSON in place of the table."`
+	Profile     string   `help:"Write CPU and heap profiles of the processes and Postgres' statement statistics to this directory; costs some speed." type:"path" placeholder:"DIR"`
+	Keep        bool     `help:"Leave the temporary directory with the logs."`
+}
+
+var paths = []string{"import", "plan", "smtp", "clicks"}
+
+func main() {
+	if len(os.Args) > 1 {
+		if part := parts[os.Args[1]]; part != nil { // this process is a part of a measurement
+			if err := part(os.Args[2:], os.Stdout); err != nil {
+				fmt.Fprintln(os.Stderr, "kairos-bench:", err)
+				os.Exit(1)
+			}
+			return
+		}
+	}
+	var c cli
+	kong.Parse(&c, kong.Name("kairos-bench"), kong.Description("Measures import, planning, sending and tracking beside their ceilings."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := c.run(ctx, os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kairos-bench:", err)
+		os.Exit(1)
+	}
+}
+
+// parts are the other processes this program can be.
+var parts = map[string]func(args []string, out io.Writer) error{
+	"sink": runSink,
+	"noop": runNoop,
+}
+
+func (c *cli) defaults() error {
+	for _, p := range c.Only {
+		if !slices.Contains(paths, p) {
+			return fmt.Errorf("there is no path %q: %s", p, strings.Join(paths, ", "))
+		}
+	}
+	contacts, messages, seconds := 1_000_000, 100_000, 10
+	if c.Size == "small" {
+		contacts, messages, seconds = 20_000, 5_000, 3
+	}
+	set := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	set(&c.Contacts, contacts)
+	set(&c.Messages, messages)
+	set(&c.Seconds, seconds)
+	return nil
+}
+
+func (c *cli) has(path string) bool { return slices.Contains(c.Only, path) }
+
+// run measures what was asked for. The import's people are the plan's; the
+// campaign that was sent is the one whose links are clicked.
+func (c *cli) run(ctx context.Context, out io.Writer) (err error) {
+	if err := c.defaults(); err != nil {
+		return err
+	}
+	b, err := newBench(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	if c.has("import") || c.has("plan") {
+		err := b.on(ctx, func(w *world) error {
+			if c.has("import") {
+				if err := b.measureImport(ctx, w); err != nil {
+					return fmt.Errorf("import: %w", err)
+				}
+			} else if err := w.people(ctx, c.Contacts); err != nil {
+				return err
+			}
+			if !c.has("plan") {
+				return nil
+			}
+			return wrap("plan", b.measurePlan(ctx, w))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if c.has("smtp") || c.has("clicks") {
+		err := b.on(ctx, func(w *world) error {
+			sent, err := b.measureSMTP(ctx, w)
+			if err != nil {
+				return fmt.Errorf("smtp: %w", err)
+			}
+			if !c.has("clicks") {
+				return nil
+			}
+			return wrap("clicks", b.measureClicks(ctx, w, sent))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(b.report)
+	}
+	_, err = io.WriteString(out, b.report.markdown())
+	return err
+}
+
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"kairos/delivery/deliverytest"
+)
+
+// clock is when a sink took its messages, by its own watch, to a millisecond.
+type clock struct {
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	Total int       `json:"total"`
+}
+
+// runSink is the process that takes the mail: deliverytest's sink, and beside
+// it one that looks at its counter each millisecond. Its argument is how many
+// messages it keeps.
+func runSink(args []string, out io.Writer) error {
+	keep := 0
+	if len(args) > 0 {
+		var err error
+		if keep, err = strconv.Atoi(args[0]); err != nil {
+			return fmt.Errorf("read number of messages to keep: %w", err)
+		}
+	}
+	s, err := deliverytest.NewSMTPSink(deliverytest.SinkOptions{Keep: keep})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	var ticker ticker
+	mux := http.NewServeMux()
+	mux.Handle("/", s.Control())
+	mux.HandleFunc("GET /clock", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(ticker.read(s.Total())) })
+	mux.HandleFunc("GET /kept", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(s.Kept()) })
+	mux.HandleFunc("POST /again", func(http.ResponseWriter, *http.Request) { s.Reset(); ticker.reset() })
+	addr, stop, err := serveHTTP(mux)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	ctx, leave := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer leave()
+	if err := json.NewEncoder(out).Encode(sinkAddress{SMTP: s.Addr(), Control: "http://" + addr}); err != nil {
+		return fmt.Errorf("tell addresses: %w", err)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			ticker.see(s.Total())
+		}
+	}
+}
+
+type sinkAddress struct {
+	SMTP    string `json:"smtp"`
+	Control string `json:"control"`
+}
+
+// sink is the process seen from the bench.
+type sink struct {
+	*process
+	at sinkAddress
+}
+
+func (w *world) sink(ctx context.Context, name string, keep int) (*sink, error) {
+	p, err := w.self(ctx, name, "sink", strconv.Itoa(keep))
+	if err != nil {
+		return nil, err
+	}
+	s := &sink{process: p}
+	return s, firstLine(p.line, &s.at)
+}
+
+// ask reads one of the control pages.
+func (s *sink) ask(ctx context.Context, page string, into any) error {
+	return (&client{server: s.at.Control}).get(ctx, page, into)
+}
+
+// again forgets what it has taken.
+func (s *sink) again(ctx context.Context) error {
+	return (&client{server: s.at.Control}).post(ctx, "/again", nil, nil)
+}
+
+// runNoop is a process that redirects and does nothing else: the ceiling of
+// net/http and of the client on this machine.
+func runNoop(_ []string, out io.Writer) error {
+	addr, stop, err := serveHTTP(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "https://shop.example.com/offer")
+		w.WriteHeader(http.StatusFound)
+	}))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	ctx, leave := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer leave()
+	if _, err := fmt.Fprintln(out, strconv.Quote(addr)); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"kairos/internal/devstack"
+)
+
+// secret is the root key of every world: the bench mints links with it.
+var secret = "1:" + strings.Repeat("5e", 32)
+
+// world is an installation of real processes on parts of its own.
+type world struct {
+	*bench
+	dir    string
+	stack  *devstack.Stack
+	pool   *pgxpool.Pool
+	redis  *redis.Client
+	listen string // of the process with the API
+	api    *client
+	procs  []*process
+}
+
+// close ends the processes in order, then the parts.
+func (w *world) close() error {
+	var errs []error
+	for _, p := range slices.Backward(w.procs) {
+		errs = append(errs, p.stop())
+	}
+	if w.redis != nil {
+		errs = append(errs, w.redis.Close())
+	}
+	if w.pool != nil {
+		w.pool.Close()
+	}
+	if w.stack != nil {
+		errs = append(errs, w.stack.Close())
+	}
+	if !w.Keep {
+		errs = append(errs, os.RemoveAll(w.dir))
+	}
+	return errors.Join(errs...)
+}
+
+func (w *world) environment(more ...string) []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "KAIROS_") {
+			env = append(env, kv)
+		}
+	}
+	return append(append(env,
+		"KAIROS_DATABASE_URL="+w.stack.DatabaseURL(), "KAIROS_REDIS_URL="+w.stack.RedisURL(), "KAIROS_SECRET="+secret,
+		"KAIROS_LISTEN=127.0.0.1:0", "KAIROS_PUBLIC_URL=http://"+w.listen, "KAIROS_EMAIL_FROM=Shop <news@shop.example>",
+	), more...)
+}
+
+// command runs a command of the binary to its end.
+func (w *world) command(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, w.binary, args...)
+	cmd.Env = w.environment()
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("kairos %s: %w", args[0], err)
+	}
+	return out, nil
+}
+
+// serve starts a process with these roles and waits until it serves.
+func (w *world) serve(ctx context.Context, name, roles string, env ...string) (*process, error) {
+	dir := filepath.Join(w.dir, fmt.Sprintf("%s-%d", name, len(w.procs)))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory: %w", err)
+	}
+	env = append([]string{"KAIROS_ROLES=" + roles, "KAIROS_DATA_DIR=" + dir}, env...)
+	if strings.Contains(roles, "api") {
+		env = append(env, "KAIROS_LISTEN="+w.listen)
+	}
+	if w.Profile != "" {
+		env = append(env, profileAddress+"="+filepath.Join(dir, "pprof"))
+	}
+	p, err := startProcess(ctx, name, filepath.Join(dir, "log"), w.environment(env...), w.binary, "serve", "--json")
+	if err != nil {
+		return nil, err
+	}
+	w.procs = append(w.procs, p)
+	if w.Profile != "" {
+		p.pprof = filepath.Join(dir, "pprof")
+	}
+	return p, nil
+}
+
+// end stops a process before the world does.
+func (w *world) end(p *process) error {
+	w.procs = slices.DeleteFunc(w.procs, func(q *process) bool { return p == q })
+	return p.stop()
+}
+
+// count is one number from the database.
+func (w *world) count(ctx context.Context, query string, args ...any) (n int64, err error) {
+	if err := w.pool.QueryRow(ctx, query, args...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count: %w", err)
+	}
+	return n, nil
+}
+
+// exec runs statements one after another.
+func (w *world) exec(ctx context.Context, statements ...string) error {
+	for _, s := range statements {
+		if _, err := w.pool.Exec(ctx, s); err != nil {
+			return fmt.Errorf("%.60s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// until polls a condition; progress goes to the terminal now and then.
+func (w *world) until(ctx context.Context, within, every time.Duration, what string, done func() (bool, string, error)) error {
+	deadline, told := time.Now().Add(within), time.Now()
+	for {
+		ok, where, err := done()
+		if err != nil || ok {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: not after %s: %s", what, within, where)
+		}
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			w.say("  %s: %s", what, where)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(every):
+		}
+	}
+}
+
+// folded waits until the reports have caught up with the log.
+func (w *world) folded(ctx context.Context) error {
+	return w.until(ctx, 20*time.Minute, 100*time.Millisecond, "the fold", func() (bool, string, error) {
+		n, err := w.count(ctx, `
+			SELECT count(*) FROM (SELECT FROM events e LEFT JOIN event_cursors c ON c.reader = 'analysis.fold'
+			WHERE c.reader IS NULL OR (e.xid, e.position) > (c.xid, c.position) LIMIT 1) x`)
+		return n == 0, "behind", err
+	})
+}
+
+// template saves the content every campaign here has.
+func (w *world) template(ctx context.Context) (string, error) {
+	var t struct {
+		ID string `json:"id"`
+	}
+	err := w.api.post(ctx, "/v1/templates", map[string]any{
+		"name": "Offer", "channel": "email", "subject": "This week's offer", "html": letter(),
+	}, &t)
+	return t.ID, err
+}
+
+// campaign makes a draft and launches it; its id is returned with the moment
+// the launch was asked for.
+func (w *world) campaign(ctx context.Context, changes map[string]any) (string, time.Time, error) {
+	t, err := w.template(ctx)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	spec := map[string]any{
+		"name": "Offer", "template": t, "audience": map[string]any{"all": true}, "schedule": map[string]any{"mode": "now"},
+	}
+	for k, v := range changes {
+		spec[k] = v
+	}
+	var c struct {
+		ID string `json:"id"`
+	}
+	if err := w.api.post(ctx, "/v1/campaigns", spec, &c); err != nil {
+		return "", time.Time{}, err
+	}
+	at := time.Now()
+	return c.ID, at, w.api.post(ctx, "/v1/campaigns/"+c.ID+"/launch", nil, nil)
+}
+
+// state reads a campaign's state and progress.
+func (w *world) state(ctx context.Context, id string) (state string, progress map[string]int64, err error) {
+	var c struct {
+		State    string           `json:"state"`
+		Progress map[string]int64 `json:"progress"`
+	}
+	err = w.api.get(ctx, "/v1/campaigns/"+id, &c)
+	return c.State, c.Progress, err
+}
+
+func freeAddr(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func dialRedis(ctx context.Context, url string) (*redis.Client, error) {
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("read redis url: %w", err)
+	}
+	r := redis.NewClient(o)
+	return r, r.Ping(ctx).Err()
+}
+
+// firstLine decodes the line with which a process tells its addresses.
+func firstLine(line string, into any) error {
+	if err := json.Unmarshal([]byte(line), into); err != nil {
+		return fmt.Errorf("read %q: %w", line, err)
+	}
+	return nil
+}
