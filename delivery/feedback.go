@@ -134,7 +134,7 @@ func (d *Delivery) resolveByEvidence(ctx context.Context, tx pgx.Tx, events []ka
 		return fmt.Errorf("find attempts by evidence: %w", err)
 	}
 	for _, g := range groups {
-		if _, err := d.write(ctx, tx, g, nil); err != nil {
+		if err := d.write(ctx, tx, g, nil); err != nil {
 			return err
 		}
 	}

@@ -110,6 +110,6 @@ func (d *Delivery) silence(ctx context.Context, tx pgx.Tx, campaign kairos.ID, a
 		all[i].trigger, all[i].note = senderSilent, kairos.StateUnknown
 		all[i].result.Detail = "the sender fell silent"
 	}
-	_, err := d.write(ctx, tx, &endings{campaign: campaign, at: now, all: all}, nil)
+	err := d.write(ctx, tx, &endings{campaign: campaign, at: now, all: all}, nil)
 	return err
 }

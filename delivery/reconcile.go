@@ -182,7 +182,7 @@ func (d *Delivery) abandon(ctx context.Context) error {
 			return fmt.Errorf("list old unknowns: %w", err)
 		}
 		for _, g := range groups {
-			if _, err := d.write(ctx, tx, g, nil); err != nil {
+			if err := d.write(ctx, tx, g, nil); err != nil {
 				return err
 			}
 		}

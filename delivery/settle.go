@@ -65,7 +65,7 @@ func (d *Delivery) settle(ctx context.Context, e *endings) error {
 			}
 			events = more
 		}
-		_, err := d.write(ctx, tx, e, events)
+		err := d.write(ctx, tx, e, events)
 		return err
 	})
 	if err != nil {
@@ -91,14 +91,14 @@ func (b byIndex) Begin(ctx context.Context) (pgx.Tx, error) {
 }
 
 // write moves attempts with all that follows, in the caller's transaction, and
-// appends the given events beside its own. It returns what really moved.
-func (d *Delivery) write(ctx context.Context, tx pgx.Tx, e *endings, events []kairos.Event) ([]change, error) {
+// appends the given events beside its own.
+func (d *Delivery) write(ctx context.Context, tx pgx.Tx, e *endings, events []kairos.Event) error {
 	changes, err := d.move(ctx, tx, e)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := d.insertRetries(ctx, tx, e, changes); err != nil {
-		return nil, err
+		return err
 	}
 	var bad []Suppression
 	for _, c := range changes {
@@ -108,10 +108,10 @@ func (d *Delivery) write(ctx context.Context, tx pgx.Tx, e *endings, events []ka
 		}
 	}
 	if err := suppress(ctx, tx, bad); err != nil {
-		return nil, err
+		return err
 	}
 	_, err = eventlog.Append(ctx, tx, events...)
-	return changes, err
+	return err
 }
 
 // move applies the state machine to the ledger: out of sending first, then

@@ -117,7 +117,7 @@ func (d *Delivery) Resolve(ctx context.Context, ref kairos.AttemptRef, choice, a
 			e.retry(end.retry, end.id, e.at)
 		}
 		e.all = []ending{end}
-		_, err = d.write(ctx, tx, e, nil)
+		err = d.write(ctx, tx, e, nil)
 		return err
 	})
 	if err != nil {

@@ -195,7 +195,7 @@ func queueID(text string) string {
 
 // notSent is the result for trouble before the message.
 func notSent(err error) delivery.Result {
-	r := delivery.Result{Outcome: delivery.NotSent, Detail: describe(nil, err)}
+	r := delivery.Result{Outcome: delivery.NotSent, Detail: describe(context.Background(), err)}
 	var proto *textproto.Error
 	if errors.As(err, &proto) && proto.Code > 0 {
 		r.Code = strconv.Itoa(proto.Code)
@@ -205,7 +205,7 @@ func notSent(err error) delivery.Result {
 
 // describe says in a few words what went wrong, without addresses.
 func describe(ctx context.Context, err error) string {
-	if ctx != nil && ctx.Err() != nil {
+	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	step, _, _ := strings.Cut(err.Error(), ":")

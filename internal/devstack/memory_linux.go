@@ -8,7 +8,7 @@ import "syscall"
 func memoryDir() string {
 	const dir, room = "/dev/shm", 4 << 30
 	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil || uint64(st.Bavail)*uint64(st.Bsize) < room {
+	if err := syscall.Statfs(dir, &st); err != nil || st.Bavail*uint64(st.Bsize) < room {
 		return ""
 	}
 	return dir
