@@ -138,3 +138,12 @@ func launchCall(v campaignView) string {
 func explainCall(v notificationView) string {
 	return "curl " + v.base + "/v1/notifications/" + v.ID.String() + "/explain \\\n  -H \"Authorization: Bearer $KAIROS_API_KEY\""
 }
+
+// ofPrevious leaves out what is no part of the step before: who declined is
+// no part of those who accepted, nor who paid of those who declined.
+func ofPrevious(s analysis.Step) *float64 {
+	if s.Step == analysis.StepOfferDeclined || s.Step == analysis.StepPaid {
+		return nil
+	}
+	return s.RateOfPrevious
+}

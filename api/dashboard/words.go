@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -39,8 +40,11 @@ func portion(part, whole float64) string {
 	return strconv.FormatFloat(min(100, part/whole*100), 'f', 2, 64) + "%"
 }
 
-// money writes an amount with its currency: "1,234.50 EUR".
+// money writes an amount with its currency: "1,234.50 EUR"; small ones in full.
 func money(a kairos.Amount, currency string) string {
+	if a >= kairos.AmountOf(1) || a <= kairos.AmountOf(-1) {
+		a = kairos.AmountOf(math.Round(a.Float()*100) / 100)
+	}
 	s := a.String()
 	sign := ""
 	if strings.HasPrefix(s, "-") {
@@ -52,6 +56,18 @@ func money(a kairos.Amount, currency string) string {
 		whole = count(n)
 	}
 	return sign + whole + "." + frac + " " + currency
+}
+
+// span writes a duration in days where they are whole.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d == day:
+		return "a day"
+	case d > 0 && d%day == 0:
+		return count(int64(d/day)) + " days"
+	}
+	return kairos.Duration(d).String()
 }
 
 // moment writes a time for people; machine for the datetime attribute.
@@ -188,7 +204,7 @@ func scheduleWords(s kairos.Schedule) string {
 		return s.LocalTime.String() + " local time"
 	case kairos.ModeOptimised:
 		if s.Window > 0 {
-			return "best hour within " + s.Window.String()
+			return "best hour within " + span(time.Duration(s.Window))
 		}
 		return "best hour"
 	}

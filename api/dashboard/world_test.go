@@ -45,7 +45,7 @@ func newWorld(t testing.TB, change func(o *Options)) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, mail.Close()) })
 	w.mail = mail
-	keys, err := token.NewKeyring(token.Key{ID: 1, Secret: []byte(strings.Repeat("k", 32))})
+	keys, err := token.ParseKeyring("1:" + strings.Repeat("k", 32))
 	require.NoError(t, err)
 	d, err := delivery.New(w.pool, w.clock, delivery.Options{
 		Keyring: keys, PublicURL: "http://localhost", From: delivery.Address{Email: "news@example.com"},
@@ -86,7 +86,7 @@ func (w *world) campaign(name, state string, people int) kairos.ID {
 	w.exec(`INSERT INTO templates (id, name, channel, version, created_at, updated_at) VALUES ($1, 't', 'email', 1, $2, $2)`, template, noon)
 	w.exec(`INSERT INTO template_versions (template, version, subject, html, text, created_at) VALUES ($1, 1, '', '', '', $2)`, template, noon)
 	w.exec(`INSERT INTO campaigns (id, name, purpose, state, spec, template, template_version, audience_size, created_at, updated_at, launched_at, expanded_at, finished_at)
-	        VALUES ($1, $2, 'marketing', $3, $4, $5, 1, CASE WHEN $3 <> 'draft' THEN $6::bigint END, $7, $7, CASE WHEN $3 <> 'draft' THEN $7 END,
+	        VALUES ($1, $2, 'marketing', $3, $4, $5, 1, CASE WHEN $3 <> 'draft' THEN $6::bigint END, $7::timestamptz, $7, CASE WHEN $3 <> 'draft' THEN $7 END,
 	                CASE WHEN $3 <> 'draft' THEN $7 END, CASE WHEN $3 IN ('finished', 'cancelled', 'failed') THEN $7 END)`,
 		id, name, state, string(raw), template, people, noon)
 	return id
@@ -102,10 +102,10 @@ func (w *world) people(campaign kairos.ID, n int, state string, reason kairos.Re
 	}
 	w.exec(`
 		WITH c AS (INSERT INTO contacts (id, email, email_key, first_name, last_name, created_at, updated_at)
-		           SELECT id, 'p-' || id || '@example.com', 'p-' || id || '@example.com', 'Ada', 'Lovelace', $4, $4 FROM unnest($1::uuid[]) AS id)
+		           SELECT id, 'p-' || id || '@example.com', 'p-' || id || '@example.com', 'Ada', 'Lovelace', $4::timestamptz, $4::timestamptz FROM unnest($1::uuid[]) AS id)
 		INSERT INTO notifications (id, campaign, contact, batch, channel, state, reason, arm, propensity, zone, planned_at, decided_at, done_at)
-		SELECT id, $2, id, CASE WHEN $3 NOT IN ('skipped', 'held_out') THEN gen_random_uuid() END, 'email', $3, nullif($5, ''), $6, 1,
-		       'Europe/Berlin', $4, $4, CASE WHEN $3 <> 'planned' THEN $4::timestamptz + interval '3 s' END
+		SELECT id, $2::uuid, id, CASE WHEN $3::text NOT IN ('skipped', 'held_out') THEN gen_random_uuid() END, 'email', $3::text, nullif($5, ''), $6, 1,
+		       'Europe/Berlin', $4::timestamptz, $4::timestamptz, CASE WHEN $3::text <> 'planned' THEN $4::timestamptz + interval '3 s' END
 		FROM unnest($1::uuid[]) AS id`, list, campaign, state, noon, string(reason), string(arm))
 	return list[0]
 }
@@ -127,7 +127,7 @@ func (w *world) rollup(campaign kairos.ID, arm kairos.Arm, step string, n int) {
 // revenue sets what an arm brought; currency "" counts the goal's events.
 func (w *world) revenue(campaign kairos.ID, arm kairos.Arm, currency string, payments int, each float64) {
 	w.t.Helper()
-	w.exec(`INSERT INTO revenue VALUES ($1, $2, $3, $4, $4, $4 * $5::numeric, $4, $4, $4 * $5::numeric, $4 * $5::numeric * $5::numeric)`,
+	w.exec(`INSERT INTO revenue SELECT $1::uuid, $2::text, $3::text, n, n, n * x, n, n, n * x, n * x * x FROM (SELECT $4::bigint AS n, $5::float8::numeric AS x) v`,
 		campaign, string(arm), currency, payments, each)
 }
 
@@ -199,11 +199,11 @@ func (w *world) autumn() kairos.ID {
 	w.rollup(id, kairos.ArmOptimised, analysis.StepBounced, 16)
 	w.rollup(id, kairos.ArmOptimised, analysis.StepMachineOpened, 44)
 	w.rollup(id, kairos.ArmOptimised, analysis.StepUnsubscribed, 5)
-	w.revenue(id, kairos.ArmOptimised, "", 61, 0)
+	w.revenue(id, kairos.ArmOptimised, "", 61, 1)
 	w.revenue(id, kairos.ArmOptimised, "EUR", 61, 24.90)
-	w.revenue(id, kairos.ArmControl, "", 9, 0)
+	w.revenue(id, kairos.ArmControl, "", 9, 1)
 	w.revenue(id, kairos.ArmControl, "EUR", 9, 24.90)
-	w.revenue(id, kairos.ArmHoldout, "", 4, 0)
+	w.revenue(id, kairos.ArmHoldout, "", 4, 1)
 	w.revenue(id, kairos.ArmHoldout, "EUR", 4, 24.90)
 	at := func(d time.Duration, kind, data string) {
 		w.event(kairos.Event{Kind: kind, OccurredAt: noon.Add(d), Campaign: id, Contact: first, Notification: first, Data: json.RawMessage(data)})
