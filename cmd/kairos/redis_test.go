@@ -25,11 +25,13 @@ func TestRedisFlushed(t *testing.T) {
 	r := redis.NewClient(options)
 	defer func() { _ = r.Close() }()
 	id := w.launch(nil)
-	for i := range 5 {
-		time.Sleep(time.Duration(random.IntN(900)) * time.Millisecond) // the moment is what is random
+	for i := range 5 { // the first while it is planned, the others while it is sent
+		taken(t, sink, people*i/8)
+		time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond) // the moment is what is random
 		require.NoError(t, r.FlushAll(t.Context()).Err())
 		t.Logf("flush %d after %d messages", i+1, sink.Total())
 	}
+	taken(t, sink, people*5/8)
 	at := sink.Total()
 	require.NoError(t, w.redis.Stop(true))
 	time.Sleep(5 * time.Second)
