@@ -44,7 +44,6 @@ type dev struct {
 	info  devInfo
 	stack *devstack.Stack
 	mail  *devstack.Mail
-	temp  string
 }
 
 // startDev starts Postgres, Redis and the mail catcher, and assembles all
@@ -62,14 +61,15 @@ func startDev(ctx context.Context, s settings, t *terminal) (_ *dev, err error) 
 			return nil, fmt.Errorf("make data directory: %w", err)
 		}
 		o.Dir = filepath.Join(s.DataDir, "parts")
-	} else {
-		if d.temp, err = os.MkdirTemp("", "kairos-dev-"); err != nil {
-			return nil, fmt.Errorf("make data directory: %w", err)
-		}
-		s.DataDir = d.temp
 	}
 	if d.stack, err = devstack.Start(ctx, o); err != nil {
 		return nil, err
+	}
+	if s.DataDir == "" { // goes with the parts, also when this process is killed
+		s.DataDir = filepath.Join(d.stack.Dir(), "kairos")
+		if err := os.Mkdir(s.DataDir, 0o700); err != nil {
+			return nil, fmt.Errorf("make data directory: %w", err)
+		}
 	}
 	if d.mail, err = devstack.StartMail(devstack.MailOptions{}); err != nil {
 		return nil, err
@@ -121,9 +121,6 @@ func (d *dev) close() error {
 	}
 	if d.stack != nil {
 		errs = append(errs, d.stack.Close())
-	}
-	if d.temp != "" {
-		errs = append(errs, os.RemoveAll(d.temp))
 	}
 	return errors.Join(errs...)
 }

@@ -49,7 +49,10 @@ func (q *Queue) term(ctx context.Context) error {
 		defer cancel()
 		_ = conn.Close(c)
 	}()
-	open := map[string]periodic{"watch redis": {"watch redis", time.Second, (&watch{q: q}).look}}
+	open := map[string]periodic{
+		"watch redis":    {"watch redis", time.Second, (&watch{q: q}).look},
+		"dead listeners": {"dead listeners", listenPeriod, (&listeners{q: q}).look},
+	}
 	for _, p := range q.every {
 		open[p.name] = p
 	}
