@@ -2,6 +2,9 @@ package dashboard
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"strings"
@@ -66,6 +69,11 @@ func (d *dashboard) live(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	defer beat.Stop()
 	shown := map[string]string{}
+	if r.Header.Get("Last-Event-ID") == "" {
+		if html, err := render(r.Context(), campaignHead(v)); err == nil && r.URL.Query().Get("head") == digest(html) {
+			shown["head"] = html // a question that is open there stays open
+		}
+	}
 	for {
 		out, err := changes(r, v, shown)
 		if err != nil {
@@ -101,20 +109,42 @@ func (d *dashboard) live(w http.ResponseWriter, r *http.Request) {
 func changes(r *http.Request, v campaignView, shown map[string]string) (string, error) {
 	var out strings.Builder
 	for _, p := range partsOf(v) {
-		var b bytes.Buffer
-		if err := p.body.Render(r.Context(), &b); err != nil {
+		html, err := render(r.Context(), p.body)
+		if err != nil {
 			return "", fmt.Errorf("render %s: %w", p.name, err)
 		}
-		html := strings.ReplaceAll(b.String(), "\r", "&#13;") // a bare CR would end a line of the stream
 		if shown[p.name] == html {
 			continue
 		}
 		shown[p.name] = html
-		out.WriteString("event: " + p.name + "\n")
+		out.WriteString("id: 1\nevent: " + p.name + "\n")
 		for line := range strings.Lines(html) {
 			out.WriteString("data: " + strings.TrimSuffix(line, "\n") + "\n")
 		}
 		out.WriteString("\n")
 	}
 	return out.String(), nil
+}
+
+func render(ctx context.Context, c templ.Component) (string, error) {
+	var b bytes.Buffer
+	if err := c.Render(ctx, &b); err != nil {
+		return "", err
+	}
+	return strings.ReplaceAll(b.String(), "\r", "&#13;"), nil // a bare CR would end a line of the stream
+}
+
+func digest(html string) string {
+	sum := sha256.Sum256([]byte(html))
+	return hex.EncodeToString(sum[:8])
+}
+
+// liveAddress is where a page follows its campaign from. It says what head the
+// page shows, so that it isn't replaced by the same.
+func liveAddress(ctx context.Context, v campaignView) string {
+	address := "/dashboard/campaigns/" + v.ID.String() + "/live"
+	if html, err := render(ctx, campaignHead(v)); err == nil {
+		address += "?head=" + digest(html)
+	}
+	return address
 }

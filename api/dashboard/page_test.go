@@ -132,7 +132,7 @@ func TestHostileNamesAreShownNotRun(t *testing.T) {
 		require.Equal(t, 1, strings.Count("\n"+body, "\nevent: "+name+"\n"), name)
 	}
 	for line := range strings.Lines(body) {
-		require.Regexp(t, `^(event: [a-z]+|data:.*|)\n$`, line)
+		require.Regexp(t, `^(id: 1|event: [a-z]+|data:.*|)\n$`, line)
 	}
 }
 
@@ -179,7 +179,7 @@ func TestCampaignPage(t *testing.T) {
 	} {
 		require.Contains(t, body, text)
 	}
-	require.Contains(t, body, `sse-connect="/dashboard/campaigns/`+id.String()+`/live"`)
+	require.Contains(t, body, `sse-connect="/dashboard/campaigns/`+id.String()+`/live?head=`)
 
 	w.exec(`UPDATE campaigns SET state = 'finished', finished_at = $2 WHERE id = $1`, id, noon)
 	_, body = w.get("/dashboard/campaigns/" + id.String())

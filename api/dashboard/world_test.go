@@ -62,7 +62,10 @@ func newWorld(t testing.TB, change func(o *Options)) *world {
 	w.handler, err = New(w.stages)
 	require.NoError(t, err)
 	w.server = httptest.NewServer(w.handler)
-	t.Cleanup(w.server.Close)
+	t.Cleanup(func() {
+		w.server.CloseClientConnections() // live pages don't end by themselves
+		w.server.Close()
+	})
 	return w
 }
 
