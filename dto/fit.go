@@ -1,0 +1,290 @@
+package dto
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+)
+
+// Fit learns a model from a snapshot:
+//
+//  1. the common curve g, smoothed by 1 h;
+//  2. rhythms, and k-means++ on sqrt(q) (k0 = 12, bw = 1.5 h, weights
+//     A/(A+12)) for each number of clusters tried;
+//  3. each cluster's response curve from exploration alone, leaning on g;
+//  4. the stack eta_us = log g_s + c1 log(theta_cs/g_s) + c2 log(q_cs/qbar_s) +
+//     c3 log(q_us/q_cs), its weights and the choice of K, k0 and bw by held-out
+//     likelihood: deliveries are thinned into two halves, curves learnt on one
+//     and scored on the other; the common curve alone is left only for a gain of
+//     3 nats, each further change must gain 1;
+//  5. the two tests on all exploration traffic and the verdict.
+//
+// Clusters and rhythms never see a response, which is why the tests may use
+// them. People without any activity belong to no cluster and get the common
+// curve. Memory beside the data: about 6 N S float32. Errors: ErrInvalid.
+func Fit(d Data, o Options) (*Model, error) {
+	if err := d.Validate(); err != nil {
+		return nil, fmt.Errorf("fit model: %w", err)
+	}
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("fit model: %w", err)
+	}
+	o = o.defaults()
+	f := newFitter(d, o)
+	f.common()
+	for _, k := range o.Clusters {
+		if err := f.try(k); err != nil {
+			return nil, fmt.Errorf("fit model with %d clusters: %w", k, err)
+		}
+	}
+	f.test()
+	return f.finish(), nil
+}
+
+// fitter is the state of one fit.
+type fitter struct {
+	d       Data
+	o       Options
+	s       int
+	m       *Model
+	halves  [2]Fold      // thinned exploration
+	curves  [2][]float64 // g learnt on each half
+	x       Matrix       // sqrt(q), later the own deviation
+	own     Matrix
+	weights []float32
+	labels  []int32
+	all     Cells   // responses and expectations of everybody
+	base    float64 // held-out log-likelihood of the common curve
+	best    float64
+}
+
+func newFitter(d Data, o Options) *fitter {
+	n, s := d.Activity.Rows, d.Activity.Cols
+	f := &fitter{d: d, o: o, s: s, weights: make([]float32, n), labels: make([]int32, n)}
+	f.m = &Model{
+		Slots: s, Seed: o.Seed, K: 1, People: n, Kappa: o.Kappa,
+		Prior: clusterPrior, Bandwidth: clusterBandwidth, ClusterPrior: clusterPrior, ClusterBandwidth: clusterBandwidth,
+		Curve: make([]float64, s), Rhythm: make([]float64, s),
+	}
+	return f
+}
+
+// common learns the common curves and the population's rhythm, and makes what
+// the rounds share: halves and features.
+func (f *fitter) common() {
+	m, r, n := f.m, f.d.Responded, f.d.Delivered
+	exposure := sumByLabel(n, f.labels, 1)
+	for s, v := range exposure {
+		m.Deliveries += v
+		if v > 0 {
+			m.Mask = m.Mask.With(s)
+		}
+	}
+	for _, v := range sumByLabel(r, f.labels, 1) {
+		m.Responses += v
+	}
+	smoothCurve(CommonCurve(m.Curve, r, n, 0), m.Mask, 1)
+	PopulationRhythm(m.Rhythm, f.d.Activity)
+	m.GlobalSlot = best(m.Curve, m.Mask)
+	f.thin()
+	for h := range f.halves {
+		f.curves[h] = CommonCurve(make([]float64, f.s), f.halves[h].R, f.halves[h].N, 0)
+		smoothCurve(f.curves[h], m.Mask, 1)
+	}
+	for h := range f.halves {
+		f.halves[h].LogCurve = logs(f.curves[1-h])
+	}
+	f.x, f.own = NewMatrix(f.d.Activity.Rows, f.s), NewMatrix(f.d.Activity.Rows, f.s)
+	hellinger(f.x, f.weights, f.d.Activity, m.Rhythm, clusterPrior, clusterBandwidth)
+	parts := make([]float64, chunks*gradientWidth)
+	c := Choice{Folds: f.halves[:], Labels: f.labels, Person: f.own, Ridge: f.o.Ridge}
+	for u, w := range f.weights { // nobody's: no activity
+		if w == 0 {
+			f.labels[u] = -1
+		}
+	}
+	f.base = c.evaluate([maxFeatures]float64{}, 1, 1, parts).value
+	f.best = f.base
+	// until something better is found: the common curve alone
+	f.all = CountCells(r, n, make([]int32, r.Rows), 1, m.Curve)
+	f.keep(1, nil, m.Rhythm, m.Curve, f.all)
+}
+
+// thin gives each delivery and its outcome to one of two halves by a coin.
+func (f *fitter) thin() {
+	r, n := f.d.Responded, f.d.Delivered
+	for h := range f.halves {
+		f.halves[h].R, f.halves[h].N = NewMatrix(r.Rows, r.Cols), NewMatrix(r.Rows, r.Cols)
+	}
+	r1, n1, r2, n2 := f.halves[0].R, f.halves[0].N, f.halves[1].R, f.halves[1].N
+	each(r.Rows, func(chunk, lo, hi int) {
+		coin := rand.NewPCG(f.o.Seed, uint64(chunk)|1<<32)
+		for i := lo * r.Cols; i < hi*r.Cols; i++ {
+			if n.Data[i] == 0 {
+				continue
+			}
+			yes := heads(coin, int(r.Data[i]))
+			no := heads(coin, int(n.Data[i]-r.Data[i]))
+			r1.Data[i], n1.Data[i] = float32(yes), float32(yes+no)
+			r2.Data[i], n2.Data[i] = r.Data[i]-float32(yes), n.Data[i]-float32(yes+no)
+		}
+	})
+}
+
+// heads draws from Binomial(n, 1/2).
+func heads(coin *rand.PCG, n int) (k int) {
+	for ; n > 0; n -= 64 {
+		k += bits.OnesCount64(coin.Uint64() >> (64 - min(n, 64)))
+	}
+	return k
+}
+
+func logs(x []float64) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = math.Log(math.Max(v, 1e-300))
+	}
+	return y
+}
+
+// logRatio returns log(x/y), y repeated over x's rows.
+func logRatio(x, y []float64) []float64 {
+	z := make([]float64, len(x))
+	for i, v := range x {
+		z[i] = math.Log(math.Max(v, 1e-300) / math.Max(y[i%len(y)], 1e-300))
+	}
+	return z
+}
+
+// try fits k clusters with every prior and bandwidth and keeps what gains.
+func (f *fitter) try(k int) error {
+	m, a, s := f.m, f.d.Activity, f.s
+	var centroids []float32
+	rhythms := m.Rhythm
+	choice := Choice{Folds: make([]Fold, 2), Labels: f.labels, Person: f.own, Ridge: f.o.Ridge}
+	copy(choice.Folds, f.halves[:])
+	curves, cells := m.Curve, Cells{}
+	if k == 1 {
+		for u, w := range f.weights {
+			f.labels[u] = -1
+			if w > 0 {
+				f.labels[u] = 0
+			}
+		}
+	} else {
+		if !anyPositive(f.weights) {
+			return nil // no activity at all: nothing to cluster on
+		}
+		c, err := KMeans(f.x, f.weights, k, f.o.Means)
+		if err != nil {
+			return err
+		}
+		centroids, k = c.Centroids.Data, c.Centroids.Rows
+		for u, w := range f.weights {
+			f.labels[u] = -1
+			if w > 0 {
+				f.labels[u] = c.Labels[u]
+			}
+		}
+		rhythms = ClusterRhythms(make([]float64, k*s), a, f.labels, k, m.Rhythm)
+		x2 := logRatio(rhythms, m.Rhythm)
+		for h := range f.halves { // learnt on the other half
+			g := f.curves[1-h]
+			other := CountCells(f.halves[1-h].R, f.halves[1-h].N, f.labels, k, g)
+			theta := ClusterCurves(make([]float64, k*s), other, g, m.Mask, f.o.Kappa, 1)
+			choice.Folds[h].Tables = [][]float64{logRatio(theta, g), x2}
+		}
+	}
+	for _, k0 := range f.o.Priors {
+		for _, bw := range f.o.Bandwidths {
+			f.deviations(rhythms, k0, bw)
+			var c [maxFeatures]float64
+			got, value := Stack(c[:], choice)
+			need := f.o.NextGain
+			if f.best == f.base {
+				need = f.o.FirstGain
+			}
+			if !(value > f.best+need) {
+				continue
+			}
+			f.best = value
+			if k == 1 {
+				c = [maxFeatures]float64{0, 0, got[0]}
+				f.keep(1, nil, m.Rhythm, m.Curve, f.all)
+			} else {
+				if cells.Expected == nil {
+					cells = CountCells(f.d.Responded, f.d.Delivered, f.labels, k, m.Curve)
+					curves = ClusterCurves(make([]float64, k*s), cells, m.Curve, m.Mask, f.o.Kappa, 1)
+				}
+				f.keep(k, centroids, rhythms, curves, cells)
+			}
+			m.C, m.Prior, m.Bandwidth = c, k0, bw
+		}
+	}
+	return nil
+}
+
+func (f *fitter) keep(k int, centroids []float32, rhythms, curves []float64, cells Cells) {
+	m := f.m
+	m.K, m.Centroids, m.ClusterRhythm, m.ClusterCurve, m.Cells = k, centroids, rhythms, curves, cells
+	m.Sizes = make([]int, k)
+	for _, l := range f.labels {
+		if l >= 0 {
+			m.Sizes[l]++
+		}
+	}
+}
+
+// deviations writes log(q_us/q_cs) to f.own for people with responses.
+func (f *fitter) deviations(rhythms []float64, k0, bw float64) {
+	k, s := kernel(f.s, bw), f.s
+	inverse := make([]float64, len(rhythms))
+	for i, q := range rhythms {
+		inverse[i] = 1 / q
+	}
+	each(f.own.Rows, func(_, lo, hi int) {
+		var buf [MaxSlots]float64
+		q := buf[:s]
+		for u := lo; u < hi; u++ {
+			dst, c := row(f.own, u), int(f.labels[u])
+			if c < 0 {
+				clear(dst)
+				continue
+			}
+			rhythm(q, row(f.d.Activity, u), rhythms[c*s:(c+1)*s], k0, k)
+			for i, v := range q {
+				dst[i] = float32(fastLog(v * inverse[c*s+i]))
+			}
+		}
+	})
+}
+
+// test runs both tests; the interaction test's prediction is the own rhythm
+// against the population's, which has seen no response.
+func (f *fitter) test() {
+	m, r, n := f.m, f.d.Responded, f.d.Delivered
+	m.Main = GCMH(r, n)
+	for u, w := range f.weights {
+		f.labels[u] = -1
+		if w > 0 {
+			f.labels[u] = 0
+		}
+	}
+	f.deviations(m.Rhythm, clusterPrior, clusterBandwidth)
+	g := CommonCurve(make([]float64, f.s), r, n, 0)
+	m.Interaction = Focused(f.own, r, n, g, Strata(make([]int32, r.Rows), r, n))
+	m.Decision = Decide(m.Main, m.Interaction, m.Deliveries, m.Responses, f.o.Verdict)
+}
+
+func (f *fitter) finish() *Model {
+	m := f.m
+	m.Gain = f.best - f.base
+	m.ClusterSlots = make([]int, m.K)
+	eta := make([]float64, f.s)
+	for c := range m.K {
+		m.clusterScore(eta, c)
+		m.ClusterSlots[c] = best(eta, m.Mask)
+	}
+	return m
+}
