@@ -38,8 +38,10 @@ func Fit(d Data, o Options) (*Model, error) {
 			return nil, fmt.Errorf("fit model with %d clusters: %w", k, err)
 		}
 	}
-	f.test()
-	return f.finish(), nil
+	m := f.finish()
+	m.Main, m.Interaction = examine(d, f.weights, f.labels, f.own, m.Rhythm)
+	m.Decision = Decide(m.Main, m.Interaction, m.Deliveries, m.Responses, o.Verdict)
+	return m, nil
 }
 
 // fitter is the state of one fit.
@@ -198,7 +200,7 @@ func (f *fitter) try(k int) error {
 	}
 	for _, k0 := range f.o.Priors {
 		for _, bw := range f.o.Bandwidths {
-			f.deviations(rhythms, k0, bw)
+			deviations(f.own, f.d.Activity, f.labels, rhythms, k0, bw)
 			var c [maxFeatures]float64
 			got, value := Stack(c[:], choice)
 			need := f.o.NextGain
@@ -236,47 +238,7 @@ func (f *fitter) keep(k int, centroids []float32, rhythms, curves []float64, cel
 	}
 }
 
-// deviations writes log(q_us/q_cs) to f.own for people with responses.
-func (f *fitter) deviations(rhythms []float64, k0, bw float64) {
-	k, s := kernel(f.s, bw), f.s
-	inverse := make([]float64, len(rhythms))
-	for i, q := range rhythms {
-		inverse[i] = 1 / q
-	}
-	each(f.own.Rows, func(_, lo, hi int) {
-		var buf [MaxSlots]float64
-		q := buf[:s]
-		for u := lo; u < hi; u++ {
-			dst, c := row(f.own, u), int(f.labels[u])
-			if c < 0 {
-				clear(dst)
-				continue
-			}
-			rhythm(q, row(f.d.Activity, u), rhythms[c*s:(c+1)*s], k0, k)
-			for i, v := range q {
-				dst[i] = float32(fastLog(v * inverse[c*s+i]))
-			}
-		}
-	})
-}
-
-// test runs both tests; the interaction test's prediction is the own rhythm
-// against the population's, which has seen no response.
-func (f *fitter) test() {
-	m, r, n := f.m, f.d.Responded, f.d.Delivered
-	m.Main = GCMH(r, n)
-	for u, w := range f.weights {
-		f.labels[u] = -1
-		if w > 0 {
-			f.labels[u] = 0
-		}
-	}
-	f.deviations(m.Rhythm, clusterPrior, clusterBandwidth)
-	g := CommonCurve(make([]float64, f.s), r, n, 0)
-	m.Interaction = Focused(f.own, r, n, g, Strata(make([]int32, r.Rows), r, n))
-	m.Decision = Decide(m.Main, m.Interaction, m.Deliveries, m.Responses, f.o.Verdict)
-}
-
+// finish fills in what follows from the rest.
 func (f *fitter) finish() *Model {
 	m := f.m
 	m.Gain = f.best - f.base

@@ -1,0 +1,73 @@
+package dto
+
+import "fmt"
+
+// Examine runs both tests on exploration traffic without fitting a model:
+// [GCMH], and [Focused] with the prediction log(q_us/qbar_s), each person's
+// rhythm (k0 = 12, bw = 1.5 h) against the population's, which has seen no
+// response. People without activity take no part in the latter. Errors:
+// ErrInvalid.
+func Examine(d Data) (main, interaction Test, err error) {
+	if err := d.Validate(); err != nil {
+		return main, interaction, fmt.Errorf("examine log: %w", err)
+	}
+	a := d.Activity
+	weights, labels := make([]float32, a.Rows), make([]int32, a.Rows)
+	each(a.Rows, func(_, lo, hi int) {
+		for u := lo; u < hi; u++ {
+			for _, v := range row(a, u) {
+				weights[u] += v
+			}
+		}
+	})
+	qbar := PopulationRhythm(make([]float64, a.Cols), a)
+	main, interaction = examine(d, weights, labels, NewMatrix(a.Rows, a.Cols), qbar)
+	return main, interaction, nil
+}
+
+// examine overwrites labels and x; people of weight 0 have no activity.
+func examine(d Data, weights []float32, labels []int32, x Matrix, qbar []float64) (main, interaction Test) {
+	r, n := d.Responded, d.Delivered
+	main = GCMH(r, n)
+	for u, w := range weights {
+		labels[u] = -1
+		if w > 0 {
+			labels[u] = 0
+		}
+	}
+	deviations(x, d.Activity, labels, qbar, clusterPrior, clusterBandwidth)
+	g := CommonCurve(make([]float64, r.Cols), r, n, 0)
+	strata := Strata(make([]int32, r.Rows), r, n)
+	for u, w := range weights {
+		if w == 0 {
+			strata[u] = 0
+		}
+	}
+	return main, Focused(x, r, n, g, strata)
+}
+
+// deviations writes log(q_us/q_cs), the person's rhythm against the cluster's
+// (rhythms, k*S), to dst (N x S); 0 for people of no cluster.
+func deviations(dst, a Matrix, labels []int32, rhythms []float64, k0, bw float64) {
+	s := a.Cols
+	k := kernel(s, bw)
+	inverse := make([]float64, len(rhythms))
+	for i, q := range rhythms {
+		inverse[i] = 1 / q
+	}
+	each(a.Rows, func(_, lo, hi int) {
+		var buf [MaxSlots]float64
+		q := buf[:s]
+		for u := lo; u < hi; u++ {
+			x, c := row(dst, u), int(labels[u])
+			if c < 0 {
+				clear(x)
+				continue
+			}
+			rhythm(q, row(a, u), rhythms[c*s:(c+1)*s], k0, k)
+			for i, v := range q {
+				x[i] = float32(fastLog(v * inverse[c*s+i]))
+			}
+		}
+	})
+}
