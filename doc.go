@@ -40,7 +40,7 @@
 //	creation           contacts, segments, templates, template_versions, campaigns, audience_pages, imports, import_chunks
 //	orchestration      notifications (rows); their outcome columns belong to delivery
 //	delivery           attempts, suppressions
-//	analysis           journeys, actions, rollups, revenue, conversions
+//	analysis           journeys, actions, rollups, revenue, conversions, subscriptions, subscription_deliveries
 //	internal/eventlog  events, event_keys, event_cursors, tickets
 //	internal/batch     batches
 //	api                api_keys, idempotency_keys

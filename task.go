@@ -26,4 +26,6 @@ const (
 	KindSend   = "delivery.send"       // a batch of notifications is handed to a provider
 	KindFold   = "analysis.fold"       // events become rollups
 	KindUrgent = "delivery.send_first" // transactional messages, ahead of campaigns
+
+	KindDistribute = "analysis.distribute" // events are posted to a subscriber
 )

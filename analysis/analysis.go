@@ -4,8 +4,9 @@
 // Takes: what collectors spooled (Ship), what clients report (Record), and
 // the event log that all stages write.
 // Gives: the funnel and ROI reports and their CSV, the log's events page by
-// page, by person and live.
-// Owns: the tables journeys, actions, rollups, revenue, conversions.
+// page, by person and live, and posted to those who subscribed.
+// Owns: the tables journeys, actions, rollups, revenue, conversions,
+// subscriptions, subscription_deliveries.
 // Promises: every event counts once, whatever is repeated or killed; the
 // reports depend on the set of events alone, never on the order in which they
 // came; a rebuild by replay gives the same rows.
@@ -22,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"kairos"
+	"kairos/internal/outbound"
 )
 
 // Options tune the stage. The zero value is usable.
@@ -49,6 +51,15 @@ type Options struct {
 	Chunk int
 	// Turn is how long one fold task works before it lets others in. Default 10 s.
 	Turn time.Duration
+	// SealKey returns the 32-byte key with an id that seals the secrets of web
+	// hooks, false where there is none; SealID is the one that seals new ones.
+	// Without keys there are no subscriptions.
+	SealKey func(id byte) (key []byte, ok bool)
+	SealID  byte
+	// Hooks bounds the calls of web hooks.
+	Hooks outbound.Options
+	// Patience: a web hook that has failed for so long is disabled. Default 72 h.
+	Patience time.Duration
 	// Log receives what nobody else hears of: quarantined records and waits
 	// for the database. Default: discarded.
 	Log *slog.Logger
@@ -60,6 +71,7 @@ type Analysis struct {
 	clock      kairos.Clock
 	opts       Options
 	confirming map[string]bool
+	hooks      *outbound.Client
 
 	shipped, quarantined, unresolved atomic.Int64
 }
@@ -90,10 +102,13 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Analysis {
 	if opts.Turn <= 0 {
 		opts.Turn = 10 * time.Second
 	}
+	if opts.Patience <= 0 {
+		opts.Patience = 72 * time.Hour
+	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &Analysis{pool: pool, clock: clock, opts: opts, confirming: map[string]bool{}}
+	a := &Analysis{pool: pool, clock: clock, opts: opts, confirming: map[string]bool{}, hooks: outbound.NewClient(opts.Hooks)}
 	for _, name := range opts.Confirming {
 		a.confirming[name] = true
 	}

@@ -29,9 +29,14 @@ type FoldTask struct{ kairos.Ref }
 // Kind implements kairos.Task.
 func (FoldTask) Kind() string { return kairos.KindFold }
 
-// Arm plans the fold's batch when the log has moved since the last fold ended.
-// Cheap enough for every second; any number of processes may call it.
+// Arm plans the fold's batch when the log has moved since the last fold ended,
+// and those of the subscriptions that have events to come. Cheap enough for
+// every second; any number of processes may call it.
 func (a *Analysis) Arm(ctx context.Context) error {
+	return errors.Join(a.armFold(ctx), a.armSubscriptions(ctx))
+}
+
+func (a *Analysis) armFold(ctx context.Context) error {
 	var known, moved bool
 	err := a.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM batches WHERE id = $1),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"io"
@@ -88,7 +89,7 @@ func (a *server) idempotent(ctx huma.Context, next func(huma.Context)) {
 			if route.stream {
 				rec.request = sum.Sum(nil)
 			}
-			err = rec.store(end, a.opts.Pool, held, kept)
+			err = rec.store(end, a.opts.Pool, held, kept.without(route.once))
 		} else {
 			err = rec.drop(end, a.opts.Pool, held)
 		}
@@ -191,6 +192,23 @@ func (m *memory) WriteHeader(status int) {
 func (m *memory) Write(b []byte) (int, error) {
 	m.WriteHeader(http.StatusOK)
 	return m.body.Write(b)
+}
+
+// without returns the answer without a member of its body, which is a JSON
+// object; an empty name leaves it as it is.
+func (m *memory) without(member string) *memory {
+	if member == "" {
+		return m
+	}
+	out := &memory{header: m.header, status: m.status}
+	var body map[string]json.RawMessage
+	if json.Unmarshal(m.body.Bytes(), &body) == nil {
+		delete(body, member)
+		if raw, err := json.Marshal(body); err == nil {
+			out.body.Write(raw)
+		}
+	}
+	return out
 }
 
 func (m *memory) send(w http.ResponseWriter) {

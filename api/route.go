@@ -17,6 +17,7 @@ type routeInfo struct {
 	limit  int64    // bytes of the body
 	body   bool     // takes a JSON body
 	stream bool     // reads its body or writes its answer by itself
+	once   string   // member of the answer that is shown once and never kept
 }
 
 const routeKey = "kairos.route"
@@ -35,14 +36,15 @@ type call struct {
 	limit        int64    // bytes of the body; 0: the server's
 	nobody       bool     // a POST without a body
 	stream       bool
-	also         int   // another status of success, with the same body
-	errors       []int // beyond those every route may answer
+	once         string // member of the answer that is shown once: what an Idempotency-Key keeps is without it
+	also         int    // another status of success, with the same body
+	errors       []int  // beyond those every route may answer
 }
 
 // handle registers a route: it documents scopes and headers, and turns what
 // the handler returns as an error into a problem.
 func handle[I, O any](a *server, c call, handler func(context.Context, *I) (*O, error)) {
-	info := &routeInfo{scopes: c.scopes, limit: c.limit, stream: c.stream,
+	info := &routeInfo{scopes: c.scopes, limit: c.limit, stream: c.stream, once: c.once,
 		body: !c.nobody && (c.method == http.MethodPost || c.method == http.MethodPut || c.method == http.MethodPatch)}
 	if info.limit == 0 {
 		info.limit = a.opts.MaxBody

@@ -146,6 +146,7 @@ func newServer(opts Options) (*server, error) {
 	a.reports()
 	a.unknowns()
 	a.suppressions()
+	a.subscriptions()
 
 	a.doors()
 	if err := a.docs(r); err != nil {
@@ -175,7 +176,7 @@ func config(publicURL string) huma.Config {
 		c.Servers = []*huma.Server{{URL: strings.TrimRight(publicURL, "/")}}
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{securityName: securityScheme()}
-	for _, t := range []string{"Contacts", "Imports", "Segments", "Templates", "Campaigns", "Notifications", "Events", "Reports", "Suppressions"} {
+	for _, t := range []string{"Contacts", "Imports", "Segments", "Templates", "Campaigns", "Notifications", "Events", "Reports", "Suppressions", "Subscriptions"} {
 		c.Tags = append(c.Tags, &huma.Tag{Name: t})
 	}
 	return c

@@ -23,6 +23,7 @@ import (
 	"kairos/delivery"
 	"kairos/internal/devstack"
 	"kairos/internal/eventlog"
+	"kairos/internal/outbound"
 	"kairos/internal/token"
 	"kairos/orchestration"
 )
@@ -85,7 +86,8 @@ func optionsOf(t *testing.T, pool *pgxpool.Pool, clock kairos.Clock) Options {
 	return Options{
 		Pool: pool, Clock: clock, Creation: creation.New(pool, clock, creation.Options{}),
 		Orchestration: orchestration.New(pool, clock, orchestration.Options{}), Delivery: d,
-		Analysis: analysis.New(pool, clock, analysis.Options{}),
+		Analysis: analysis.New(pool, clock, analysis.Options{Hooks: outbound.Options{Timeout: 5 * time.Second},
+			SealID: 1, SealKey: func(id byte) ([]byte, bool) { return ring.DeriveKeyFrom(id, "test") }}),
 		Webhooks: map[string]http.Handler{"sendgrid": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })},
 	}
 }

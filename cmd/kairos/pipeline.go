@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"time"
 
+	"kairos"
 	"kairos/analysis"
 	"kairos/creation"
 	"kairos/delivery"
@@ -41,7 +43,11 @@ func pipeline(q *queue.Queue, s *stages, roles []string) {
 		queue.Every(q, 5*time.Second, "reconciler", s.delivery.Reconcile) // what fell silent is issued again
 	}
 	if slices.Contains(roles, "analysis") {
-		queue.Handle(q, s.analysis.Fold) // events become funnels and returns
-		queue.Every(q, time.Second, "fold", s.analysis.Arm)
+		queue.Handle(q, s.analysis.Fold)       // events become funnels and returns
+		queue.Handle(q, s.analysis.Distribute) // events are posted to those who subscribed
+		queue.Every(q, 250*time.Millisecond, "fold", func(ctx context.Context) error {
+			defer q.Nudge(kairos.KindFold)
+			return s.analysis.Arm(ctx)
+		})
 	}
 }

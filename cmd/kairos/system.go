@@ -26,6 +26,7 @@ import (
 	"kairos/delivery"
 	"kairos/internal/devstack"
 	"kairos/internal/eventlog"
+	"kairos/internal/outbound"
 	"kairos/internal/pg"
 	"kairos/internal/queue"
 	"kairos/internal/spool"
@@ -108,7 +109,7 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 	p.stages = &stages{
 		creation:      creation.New(p.pool, p.clock, creation.Options{Owner: owner}),
 		orchestration: orchestration.New(p.pool, p.clock, orchestration.Options{Owner: owner, DefaultZone: zone}),
-		analysis:      analysis.New(p.pool, p.clock, analysis.Options{Owner: owner, Log: slog.Default()}),
+		analysis:      analysis.New(p.pool, p.clock, p.analysisOptions(owner)),
 	}
 	p.stages.delivery, err = delivery.New(p.pool, p.clock, delivery.Options{
 		Providers: providers, Keyring: p.keyring, PublicURL: p.settings.PublicURL,
@@ -139,7 +140,7 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 	}
 	var door *track.Collector
 	if p.has("track") || p.has("api") {
-		if p.spool, err = spool.Open(spool.Options{Dir: p.spoolDir()}); err != nil {
+		if p.spool, err = spool.Open(spool.Options{Dir: p.spoolDir(), MaxAge: 250 * time.Millisecond}); err != nil {
 			return nil, err
 		}
 		p.closing(p.spool.Close)
@@ -197,6 +198,15 @@ func (p *system) handler(o api.Options, collector *track.Collector) (http.Handle
 		}
 		rest.ServeHTTP(w, r)
 	}), nil
+}
+
+// analysisOptions: web hooks' secrets are sealed under the root keys, and
+// `kairos dev` may call receivers on the developer's machine.
+func (p *system) analysisOptions(owner string) analysis.Options {
+	return analysis.Options{
+		Owner: owner, Log: slog.Default(), Hooks: outbound.Options{AllowPrivate: p.local}, SealID: p.keyring.SigningID(),
+		SealKey: func(id byte) ([]byte, bool) { return p.keyring.DeriveKeyFrom(id, "subscription secrets") },
+	}
 }
 
 func (p *system) has(role string) bool { return slices.Contains(p.roles, role) }

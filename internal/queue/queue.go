@@ -31,7 +31,8 @@ import (
 // Options of a queue. The zero value is usable.
 type Options struct {
 	// Concurrency is how many batches of a stage this process works on at
-	// once, by stage name. Default 2; delivery 4; analysis 1.
+	// once, by stage name. Default 2; delivery 4; analysis 1; web hooks, as
+	// "distribution", 16.
 	Concurrency map[string]int
 	// Window is how many batches of a kind may be queued or running at once in
 	// the whole installation. Default 64.
@@ -67,6 +68,7 @@ type periodic struct {
 // kinds lists every kind a process may have to ring for, whatever its roles.
 var kinds = [...]string{
 	kairos.KindImport, kairos.KindExpand, kairos.KindPlan, kairos.KindSend, kairos.KindUrgent, kairos.KindFold,
+	kairos.KindDistribute,
 }
 
 // Open connects to Redis (redis://, rediss://, redis-sentinel://,
@@ -146,6 +148,19 @@ func stageOf(kind string) string {
 func queueOf(kind string) string {
 	if kind == kairos.KindUrgent {
 		return "delivery_first"
+	}
+	return serverOf(kind)
+}
+
+// distribution serves web hooks: whoever waits for strangers must not keep the
+// rest of the stage waiting.
+const distribution = "distribution"
+
+// serverOf names the server that works on a kind: its stage's, but for web
+// hooks, which have one of their own.
+func serverOf(kind string) string {
+	if kind == kairos.KindDistribute {
+		return distribution
 	}
 	return stageOf(kind)
 }

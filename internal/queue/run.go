@@ -40,7 +40,7 @@ func (q *Queue) Run(ctx context.Context) error {
 func (q *Queue) start(ctx context.Context) ([]*asynq.Server, error) {
 	queues := map[string]map[string]int{}
 	for kind := range q.handlers {
-		stage := stageOf(kind)
+		stage := serverOf(kind)
 		if queues[stage] == nil {
 			queues[stage] = map[string]int{}
 		}
@@ -97,6 +97,8 @@ func (q *Queue) concurrency(stage string) int {
 		return 4
 	case "analysis":
 		return 1
+	case distribution:
+		return 16
 	}
 	return 2
 }
