@@ -35,7 +35,7 @@ race: setup ## Run the tests of the concurrent packages under the race detector
 fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
 	@sh tools/fuzz.sh $${FUZZTIME:-30s}
 
-bench: setup ## Measure the main paths; BENCH=smtp,import,plan,clicks selects, SIZE scales
+bench: setup ## Measure the main paths beside their ceilings; ARGS="--only import,plan,smtp,clicks --size full|small"
 	$(GO) run ./cmd/kairos-bench $(ARGS)
 
 lint: ## Run the linters

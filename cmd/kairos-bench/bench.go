@@ -97,7 +97,7 @@ func (b *bench) newWorld(ctx context.Context) (_ *world, err error) {
 	b.say("starting Postgres and Redis")
 	opts := devstack.Options{Fsync: true}
 	if b.Profile != "" {
-		opts.Settings = map[string]string{"shared_preload_libraries": "pg_stat_statements", "track_io_timing": "on"}
+		opts.Settings = statistics
 	}
 	if w.stack, err = devstack.Start(ctx, opts); err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (b *bench) newWorld(ctx context.Context) (_ *world, err error) {
 	if w.pool, err = pg.Open(ctx, w.stack.DatabaseURL(), pg.WithMaxConns(4), pg.WithStatementTimeout(0), pg.WithApplicationName("bench")); err != nil {
 		return nil, err
 	}
-	if b.Profile != "" {
+	if w.Profile != "" {
 		if _, err := w.pool.Exec(ctx, `CREATE EXTENSION IF NOT EXISTS pg_stat_statements`); err != nil {
 			return nil, fmt.Errorf("prepare statistics of statements: %w", err)
 		}

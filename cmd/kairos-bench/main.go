@@ -36,7 +36,7 @@ type cli struct {
 	Messages    int      `help:"Messages of smtp, in place of the size's."`
 	Seconds     int      `help:"How long clicks last, in place of the size's."`
 	Connections int      `help:"Connections to the sink." default:"10"`
-	JSON        bool     `help:"Print JSON in place of the table."`
+	JSON        bool     `help:"Print JSON; the table goes to standard error."`
 	Profile     string   `help:"Write CPU and heap profiles of the processes and Postgres' statement statistics to this directory; costs some speed." type:"path" placeholder:"DIR"`
 	Keep        bool     `help:"Leave the temporary directory with the logs."`
 }
@@ -138,6 +138,9 @@ func (c *cli) run(ctx context.Context, out io.Writer) (err error) {
 		}
 	}
 	if c.JSON {
+		if _, err := io.WriteString(os.Stderr, b.report.markdown()); err != nil {
+			return err
+		}
 		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")
 		return enc.Encode(b.report)

@@ -64,6 +64,7 @@ type profiling struct {
 	w    *world
 	name string
 	over sync.WaitGroup
+	db   *activity
 }
 
 // maxProfile bounds a profile; a path that takes longer is profiled from its beginning.
@@ -75,9 +76,7 @@ func (w *world) profile(ctx context.Context, name string) *profiling {
 	if w.Profile == "" {
 		return p
 	}
-	if err := w.exec(ctx, "SELECT pg_stat_statements_reset()"); err != nil {
-		w.say("  %v", err)
-	}
+	p.db = w.observe(ctx)
 	for _, c := range w.procs {
 		if c.pprof != "" {
 			p.over.Go(func() {
@@ -106,28 +105,25 @@ func (p *profiling) save(ctx context.Context, c *process, what, kind string) err
 	return os.WriteFile(filepath.Join(p.w.Profile, p.name+"-"+c.name+"."+kind), raw, 0o600)
 }
 
-// statements is what Postgres did meanwhile.
-const statements = `
-	SELECT coalesce(string_agg(format('%s s total, %s calls, %s rows, %s ms each: %s', round((total_exec_time / 1000)::numeric, 2), calls, rows,
-	       round(mean_exec_time::numeric, 2), regexp_replace(left(query, 300), '\s+', ' ', 'g')), E'\n' ORDER BY total_exec_time DESC), '')
-	FROM (SELECT * FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 40) s`
-
 // end waits for the profiles and writes what Postgres counted.
 func (p *profiling) end(ctx context.Context) error {
 	if p.w.Profile == "" {
 		return nil
 	}
-	var text string
-	if err := p.w.pool.QueryRow(ctx, statements).Scan(&text); err != nil {
-		return fmt.Errorf("read statistics of statements: %w", err)
+	text, err := p.db.end(ctx)
+	if err != nil {
+		return err
 	}
 	p.w.say("  waiting for the profiles")
 	p.over.Wait()
-	errs := []error{os.WriteFile(filepath.Join(p.w.Profile, p.name+"-statements.txt"), []byte(text+"\n"), 0o600)}
+	errs := []error{os.WriteFile(filepath.Join(p.w.Profile, p.name+"-postgres.txt"), []byte(text), 0o600)}
 	for _, c := range p.w.procs {
 		if c.pprof != "" {
 			errs = append(errs, p.save(ctx, c, "heap", "heap"))
 		}
+	}
+	if raw, err := os.ReadFile(filepath.Join(p.w.stack.Dir(), "postgres.log")); err == nil {
+		errs = append(errs, os.WriteFile(filepath.Join(p.w.Profile, p.name+"-postgres.log"), raw, 0o600))
 	}
 	return errors.Join(errs...)
 }
