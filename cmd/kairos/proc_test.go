@@ -141,7 +141,7 @@ func (p *proc) end() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if p.t.Failed() {
-		p.t.Logf("%s, pid %d, status %d, ended its log with:\n%s", p.name, p.pid, p.code, p.stderr.tail(40))
+		p.t.Logf("%s, pid %d, status %d, ended its log with:\n%s", p.name, p.pid, p.code, p.stderr.tail(20))
 	}
 }
 
@@ -166,5 +166,9 @@ func (b *buffer) String() string {
 
 func (b *buffer) tail(lines int) string {
 	all := strings.Split(strings.TrimSpace(b.String()), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	all = all[max(0, len(all)-lines):]
+	for i, line := range all {
+		all[i] = line[:min(len(line), 300)]
+	}
+	return strings.Join(all, "\n")
 }

@@ -18,6 +18,7 @@ import (
 func (q *Queue) dispatch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	failing := map[string]bool{} // kinds, so that an outage is told once and not each second
 	for {
 		due := map[string]bool{}
 		select {
@@ -37,9 +38,17 @@ func (q *Queue) dispatch(ctx context.Context) {
 			if !due[k] {
 				continue
 			}
-			if _, err := q.Ring(ctx, k); err != nil && ctx.Err() == nil {
-				q.log.Warn("ring due batches", "kind", k, "err", err)
+			_, err := q.Ring(ctx, k)
+			if ctx.Err() != nil {
+				return
 			}
+			switch {
+			case err != nil && !failing[k]:
+				q.log.Warn("ring due batches", "kind", k, "err", err)
+			case err == nil && failing[k]:
+				q.log.Info("due batches are rung for again", "kind", k)
+			}
+			failing[k] = err != nil
 		}
 	}
 }
