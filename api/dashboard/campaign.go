@@ -90,6 +90,9 @@ func (d *dashboard) campaignView(ctx context.Context, id kairos.ID) (campaignVie
 func (d *dashboard) act(do func(ctx context.Context, id kairos.ID, ticket kairos.Ticket) (creation.Campaign, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		id, err := idOf(r)
+		if err == nil && !d.acts(r) {
+			err = kairos.ErrForbidden
+		}
 		if err == nil {
 			now := d.opts.Clock.Now()
 			_, err = do(r.Context(), id, kairos.Ticket{

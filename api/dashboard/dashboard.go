@@ -32,6 +32,12 @@ import (
 	"kairos/internal/devstack"
 )
 
+// Visitor is who is signed in.
+type Visitor struct {
+	Name string
+	Acts bool // may pause, resume and cancel campaigns; everybody may look
+}
+
 // Options of the dashboard. Creation, Delivery and Analysis are needed.
 type Options struct {
 	Creation *creation.Creation
@@ -47,7 +53,7 @@ type Options struct {
 	// open to everybody, for development; then only hosts that nobody else can
 	// point at this machine are answered (addresses, localhost, names without a
 	// dot).
-	Authenticate func(ctx context.Context, key string) (name string, ok bool)
+	Authenticate func(ctx context.Context, key string) (Visitor, bool)
 
 	// SessionKey seals the session cookies, at least 32 bytes and the same in
 	// every process. Default: a random one, so sessions end with the process.

@@ -89,7 +89,16 @@ func (d *dashboard) visitor(r *http.Request) string {
 		return ""
 	}
 	who, _ := d.sessions.who(r, time.Now())
-	return who
+	return who.Name
+}
+
+// acts reports whether whoever is signed in may change campaigns.
+func (d *dashboard) acts(r *http.Request) bool {
+	if d.opts.Authenticate == nil {
+		return true
+	}
+	who, ok := d.sessions.who(r, time.Now())
+	return ok && who.Acts
 }
 
 func secure(r *http.Request) bool {

@@ -18,7 +18,9 @@ import (
 func TestSignIn(t *testing.T) {
 	const key = "kairos_dev_1_secret"
 	w := newWorld(t, func(o *Options) {
-		o.Authenticate = func(_ context.Context, k string) (string, bool) { return "Marketing <b>", k == key }
+		o.Authenticate = func(_ context.Context, k string) (Visitor, bool) {
+			return Visitor{Name: "Marketing <b>"}, k == key
+		}
 	})
 	id := w.campaign("Secret campaign", kairos.Running, 1)
 	path := "/dashboard/campaigns/" + id.String()
@@ -93,10 +95,24 @@ func TestSignIn(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, res.StatusCode)
 }
 
+func TestOnlyKeysThatMayActChangeCampaigns(t *testing.T) {
+	for acts, want := range map[bool]int{false: http.StatusForbidden, true: http.StatusSeeOther} {
+		w := newWorld(t, func(o *Options) {
+			o.Authenticate = func(context.Context, string) (Visitor, bool) { return Visitor{Name: "ada", Acts: acts}, true }
+		})
+		id := w.campaign("Autumn", kairos.Running, 1)
+		res, _ := w.do(http.MethodPost, "/dashboard/login", nil, url.Values{"key": {"k"}}.Encode())
+		require.Len(t, res.Cookies(), 1)
+		cookie := http.Header{"Cookie": {cookieName + "=" + res.Cookies()[0].Value}}
+		res, _ = w.do(http.MethodPost, "/dashboard/campaigns/"+id.String()+"/pause", cookie)
+		require.Equal(t, want, res.StatusCode)
+	}
+}
+
 func TestSessions(t *testing.T) {
 	valid := atomic.Bool{}
 	valid.Store(true)
-	auth := func(context.Context, string) (string, bool) { return "ada", valid.Load() }
+	auth := func(context.Context, string) (Visitor, bool) { return Visitor{Name: "ada"}, valid.Load() }
 	made := func(secret string) *sessions {
 		s, err := newSessions([]byte(secret), auth)
 		require.NoError(t, err)

@@ -84,6 +84,8 @@ func problemOf(err error) problem {
 	switch {
 	case errors.Is(err, kairos.ErrNotFound):
 		return problem{http.StatusNotFound, "Not found", "There is nothing at this address. It may have been mistyped, or what it named is no longer kept."}
+	case errors.Is(err, kairos.ErrForbidden):
+		return problem{http.StatusForbidden, "Not with this key", "The key you signed in with may look, but not change campaigns. Nothing was changed."}
 	case errors.Is(err, kairos.ErrConflict):
 		return problem{http.StatusConflict, "That is no longer possible", "The campaign has moved on since the page was shown, and its state doesn't allow this step. Nothing was changed."}
 	case errors.As(err, &field):

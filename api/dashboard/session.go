@@ -24,17 +24,17 @@ const (
 // what its key is worth at that moment, and no process needs to remember it.
 type sessions struct {
 	seal         cipher.AEAD
-	authenticate func(ctx context.Context, key string) (string, bool)
+	authenticate func(ctx context.Context, key string) (Visitor, bool)
 	known        memo[holder]
 }
 
 // holder is who holds a key.
 type holder struct {
-	name string
-	ok   bool
+	Visitor
+	ok bool
 }
 
-func newSessions(secret []byte, authenticate func(ctx context.Context, key string) (string, bool)) (*sessions, error) {
+func newSessions(secret []byte, authenticate func(ctx context.Context, key string) (Visitor, bool)) (*sessions, error) {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte("kairos dashboard session 1"))
 	block, err := aes.NewCipher(mac.Sum(nil))
@@ -65,24 +65,24 @@ func (s *sessions) end(secure bool) *http.Cookie {
 }
 
 // who tells whose session a request belongs to.
-func (s *sessions) who(r *http.Request, now time.Time) (string, bool) {
+func (s *sessions) who(r *http.Request, now time.Time) (Visitor, bool) {
 	c, err := r.Cookie(cookieName)
 	if err != nil || len(c.Value) > 4096 {
-		return "", false
+		return Visitor{}, false
 	}
 	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
 	if err != nil {
-		return "", false
+		return Visitor{}, false
 	}
 	plain, err := s.seal.Open(nil, nil, sealed, []byte(cookieName))
 	if err != nil || len(plain) < 8 || now.Unix() >= int64(binary.BigEndian.Uint64(plain)) {
-		return "", false
+		return Visitor{}, false
 	}
 	key := string(plain[8:])
 	digest := sha256.Sum256(plain[8:])
 	h, err := s.known.get(r.Context(), string(digest[:]), recheck, func(ctx context.Context) (holder, error) {
-		name, ok := s.authenticate(ctx, key)
-		return holder{name, ok}, nil
+		v, ok := s.authenticate(ctx, key)
+		return holder{v, ok}, nil
 	})
-	return h.name, err == nil && h.ok
+	return h.Visitor, err == nil && h.ok
 }

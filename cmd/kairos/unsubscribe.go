@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"kairos"
+	"kairos/api"
+	"kairos/api/dashboard"
 	"kairos/delivery"
 )
 
@@ -18,16 +20,16 @@ func (p *system) unsubscribe(ctx context.Context, _, notification kairos.ID) err
 
 // authenticate lets API keys into the dashboard. `kairos dev` serves this
 // machine alone and asks for none.
-func (p *system) authenticate() func(ctx context.Context, key string) (string, bool) {
+func (p *system) authenticate() func(ctx context.Context, key string) (dashboard.Visitor, bool) {
 	if p.local {
 		return nil
 	}
-	return func(ctx context.Context, key string) (string, bool) {
+	return func(ctx context.Context, key string) (dashboard.Visitor, bool) {
 		who, err := p.keys.Check(ctx, key)
-		if err != nil || !who.May("reports:read") {
-			return "", false
+		if err != nil || !who.May(api.ScopeReports) {
+			return dashboard.Visitor{}, false
 		}
-		return who.Name, true
+		return dashboard.Visitor{Name: who.Name, Acts: who.May(api.ScopeCampaigns)}, true
 	}
 }
 
