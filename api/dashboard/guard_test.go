@@ -19,7 +19,7 @@ func TestSignIn(t *testing.T) {
 	const key = "kairos_dev_1_secret"
 	w := newWorld(t, func(o *Options) {
 		o.Authenticate = func(_ context.Context, k string) (Visitor, bool) {
-			return Visitor{Name: "Marketing <b>"}, k == key
+			return Visitor{Name: "Marketing <b>", Acts: true}, k == key
 		}
 	})
 	id := w.campaign("Secret campaign", kairos.Running, 1)
