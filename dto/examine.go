@@ -35,7 +35,7 @@ func examine(d Data, weights []float32, labels []int32, x Matrix, qbar []float64
 			labels[u] = 0
 		}
 	}
-	deviations(x, d.Activity, labels, qbar, clusterPrior, clusterBandwidth)
+	deviations(x, d.Activity, Data{}, labels, qbar, clusterPrior, clusterBandwidth, 1)
 	g := CommonCurve(make([]float64, r.Cols), r, n, 0)
 	strata := Strata(make([]int32, r.Rows), r, n)
 	for u, w := range weights {
@@ -47,27 +47,53 @@ func examine(d Data, weights []float32, labels []int32, x Matrix, qbar []float64
 }
 
 // deviations writes log(q_us/q_cs), the person's rhythm against the cluster's
-// (rhythms, k*S), to dst (N x S); 0 for people of no cluster.
-func deviations(dst, a Matrix, labels []int32, rhythms []float64, k0, bw float64) {
+// (rhythms, k*S), to dst (N x S); 0 for people of no cluster. With data given it
+// leaves out what a choice among deliveries does not need: people without a
+// response (their rows stay as they are) and slots without exposure (0). Only every stride-th
+// row is written.
+func deviations(dst, a Matrix, d Data, labels []int32, rhythms []float64, k0, bw float64, stride int) {
 	s := a.Cols
 	k := kernel(s, bw)
 	inverse := make([]float64, len(rhythms))
 	for i, q := range rhythms {
 		inverse[i] = 1 / q
 	}
-	each(a.Rows, func(_, lo, hi int) {
+	each((a.Rows+stride-1)/stride, func(_, lo, hi int) {
 		var buf [MaxSlots]float64
 		q := buf[:s]
-		for u := lo; u < hi; u++ {
+		for u := lo * stride; u < hi*stride; u += stride {
 			x, c := row(dst, u), int(labels[u])
+			if d.Responded.Rows > 0 && none(row(d.Responded, u)) {
+				continue
+			}
 			if c < 0 {
 				clear(x)
 				continue
 			}
 			rhythm(q, row(a, u), rhythms[c*s:(c+1)*s], k0, k)
+			over := inverse[c*s : (c+1)*s]
+			if d.Delivered.Rows == 0 {
+				for i, v := range q {
+					x[i] = float32(fastLog(v * over[i]))
+				}
+				continue
+			}
+			n := row(d.Delivered, u)[:len(q)]
 			for i, v := range q {
-				x[i] = float32(fastLog(v * inverse[c*s+i]))
+				x[i] = 0
+				if n[i] != 0 {
+					x[i] = float32(fastLog(v * over[i]))
+				}
 			}
 		}
 	})
+}
+
+func none(x []float32) bool {
+	for _, v := range x {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
 }

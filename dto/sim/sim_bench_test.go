@@ -1,0 +1,48 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+
+	"kairos/dto"
+)
+
+func BenchmarkLevel(b *testing.B) {
+	w := World{Kind: Null, People: 600}
+	for i := range b.N {
+		w.Level(uint64(i))
+	}
+}
+
+// BenchmarkFit fits a whole model with its tests: the target is a million people
+// in 15 s on two cores. Sizes above 100k are for long runs.
+func BenchmarkFit(b *testing.B) {
+	for _, people := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(people), func(b *testing.B) {
+			d := World{Kind: Clusters, Effect: .3, People: people}.Draw(1).Data
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := dto.Fit(d, dto.Options{Seed: 1}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkKMeans clusters rhythms: the target is 1M x 24 into 8 in .5 s.
+func BenchmarkKMeans(b *testing.B) {
+	for _, people := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("%dx24", people), func(b *testing.B) {
+			x, w := Rhythms(people, 24, 8, 1)
+			b.ResetTimer()
+			for b.Loop() {
+				c, err := dto.KMeans(x, w, 8, dto.KMeansOptions{Seed: 1})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(c.Iterations), "iterations")
+			}
+		})
+	}
+}
