@@ -190,7 +190,9 @@ func refused(err error) bool {
 func (a *Analysis) enter(ctx context.Context, hits []kairos.Hit, resolved []bool) (fresh int64, bad map[int]error, err error) {
 	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		// What we answer for must be on disk: the hit's other copy goes next.
-		_, err := tx.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`)
+		_, err := tx.Exec(ctx, `
+			SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'
+			UNION ALL SELECT set_config('enable_seqscan', 'off', true)`)
 		if err != nil {
 			return err
 		}

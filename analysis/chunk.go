@@ -33,6 +33,10 @@ func (a *Analysis) fold(ctx context.Context, tx pgx.Tx, events []kairos.Event) e
 		now: map[kairos.ID]*journey{}, before: map[kairos.ID]*journey{}, others: map[kairos.ID]*journey{},
 		rules: map[kairos.ID]*rules{}, steps: map[rollupKey]count{}, sums: map[creditKey]credit{},
 	}
+	// A plan made while a table was small reads all of it, and is kept when it has grown.
+	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
+		return err
+	}
 	if err := a.loadJourneys(ctx, tx, c, events); err != nil {
 		return err
 	}

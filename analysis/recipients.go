@@ -43,9 +43,11 @@ func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kair
 	if len(ids) == 0 {
 		return found, nil
 	}
+	// The limit keeps it a look-up for each: a join may read and sort the whole partition.
 	err := collect(q.Query(ctx, `
-		SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.planned_at
-		FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) JOIN notifications n ON n.id = u.id AND n.campaign = u.campaign`, ids, campaigns))
+		SELECT n.* FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) CROSS JOIN LATERAL (
+			SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.planned_at
+			FROM notifications n WHERE n.id = u.id AND n.campaign = u.campaign LIMIT 1) n`, ids, campaigns))
 	if err != nil {
 		return nil, fmt.Errorf("look up notifications: %w", err)
 	}
