@@ -102,7 +102,7 @@ func (d *Delivery) resolveByEvidence(ctx context.Context, tx pgx.Tx, events []ka
 		FROM (SELECT a.campaign, a.notification, a.number, min(g.kind) AS kind
 		      FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, number, kind)
 		      JOIN attempts a ON a.notification = g.id AND (g.number = 0 OR a.number = g.number)
-		      WHERE a.state = 'accepted' AND (a.evidence LIKE 'notification.%' OR a.evidence LIKE 'provider.%') GROUP BY 1, 2, 3) w
+		      WHERE a.notification = ANY ($1) AND a.state = 'accepted' AND (a.evidence LIKE 'notification.%' OR a.evidence LIKE 'provider.%') GROUP BY 1, 2, 3) w
 		WHERE a.campaign = w.campaign AND a.notification = w.notification AND a.number = w.number AND w.kind < a.evidence`, ids, numbers, kinds)
 	if err != nil {
 		return fmt.Errorf("name the evidence: %w", err)
