@@ -121,6 +121,11 @@ func lookUp(ctx context.Context, tx pgx.Tx, rows []row) ([]knownContact, error) 
 			emails = append(emails, v)
 		}
 	}
+	if len(rows) > 100 { // so many names look dearer to a planner than all of the table
+		if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
+			return nil, fmt.Errorf("look up contacts: %w", err)
+		}
+	}
 	found, err := tx.Query(ctx, `
 		SELECT id, coalesce(external_id, ''), coalesce(email_key, '') FROM contacts WHERE external_id = ANY ($1)
 		UNION
