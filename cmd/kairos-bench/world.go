@@ -154,8 +154,9 @@ func (w *world) until(ctx context.Context, within, every time.Duration, what str
 func (w *world) folded(ctx context.Context) error {
 	return w.until(ctx, 20*time.Minute, 100*time.Millisecond, "the fold", func() (bool, string, error) {
 		n, err := w.count(ctx, `
-			SELECT count(*) FROM (SELECT FROM events e LEFT JOIN event_cursors c ON c.reader = 'analysis.fold'
-			WHERE c.reader IS NULL OR (e.xid, e.position) > (c.xid, c.position) LIMIT 1) x`)
+			SELECT count(*) FROM (SELECT FROM events
+			WHERE (xid, position) > (coalesce((SELECT xid FROM event_cursors WHERE reader = 'analysis.fold'), '0'::xid8),
+			                         coalesce((SELECT position FROM event_cursors WHERE reader = 'analysis.fold'), 0)) LIMIT 1) x`)
 		return n == 0, "behind", err
 	})
 }
