@@ -135,18 +135,30 @@ func pauseAfter(id kairos.ID, failures int) time.Duration {
 }
 
 // record keeps an attempt among the last of its subscription, gives it its
-// number and returns the subscription's version; pgx.ErrNoRows.
-func (a *Analysis) record(ctx context.Context, tx pgx.Tx, id kairos.ID, d *SubscriptionDelivery) (version int, err error) {
-	err = tx.QueryRow(ctx, `UPDATE subscriptions SET attempts = attempts + 1 WHERE id = $1 RETURNING attempts, version`, id).Scan(&d.Number, &version)
-	if err != nil {
-		return 0, err
+// number and returns the subscription's version; pgx.ErrNoRows. to is the
+// event's place in the log when it was delivered, else nil: the subscription's
+// place moves there and its failures are over. That may be lost with the
+// machine (no wait for the disk): the event is then delivered again.
+func (a *Analysis) record(ctx context.Context, tx pgx.Tx, id kairos.ID, d *SubscriptionDelivery, to *kairos.Cursor) (version int, err error) {
+	var at kairos.Cursor
+	if to != nil {
+		at = *to
 	}
-	_, err = tx.Exec(ctx, `
-		INSERT INTO subscription_deliveries (subscription, place, number, event, kind, at, took_ms, status, error)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (subscription, place) DO UPDATE SET number = excluded.number, event = excluded.event, kind = excluded.kind,
-		    at = excluded.at, took_ms = excluded.took_ms, status = excluded.status, error = excluded.error`,
-		id, d.Number%kept, d.Number, d.Event, d.Kind, d.At, d.Took.Milliseconds(), d.Status, d.Error)
+	err = tx.QueryRow(ctx, `
+		WITH s AS (
+			UPDATE subscriptions SET attempts = attempts + 1,
+			       xid = CASE WHEN $9 THEN $10::text::xid8 ELSE xid END, position = CASE WHEN $9 THEN $11 ELSE position END,
+			       failures = CASE WHEN $9 THEN 0 ELSE failures END, failing_since = CASE WHEN $9 THEN NULL ELSE failing_since END
+			WHERE id = $1 RETURNING attempts, version
+		), d AS (
+			INSERT INTO subscription_deliveries (subscription, place, number, event, kind, at, took_ms, status, error)
+			SELECT $1, s.attempts % $2, s.attempts, $3, $4, $5, $6, $7, $8 FROM s
+			ON CONFLICT (subscription, place) DO UPDATE SET number = excluded.number, event = excluded.event, kind = excluded.kind,
+			    at = excluded.at, took_ms = excluded.took_ms, status = excluded.status, error = excluded.error
+		)
+		SELECT attempts, version, CASE WHEN $9 THEN set_config('synchronous_commit', 'off', true) END FROM s`,
+		id, kept, d.Event, d.Kind, d.At, d.Took.Milliseconds(), d.Status, d.Error, to != nil, fmt.Sprint(at.XID), at.Position).
+		Scan(&d.Number, &version, nil)
 	return version, err
 }
 
@@ -165,7 +177,7 @@ func (a *Analysis) TestSubscription(ctx context.Context, id kairos.ID, by kairos
 	}
 	d = o.delivery(&e)
 	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
-		_, err := a.record(ctx, tx, id, &d)
+		_, err := a.record(ctx, tx, id, &d, nil)
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {

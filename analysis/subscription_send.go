@@ -192,7 +192,11 @@ func (a *Analysis) settle(ctx context.Context, ref kairos.Ref, s *Subscription, 
 			return err
 		}
 		d := o.delivery(e)
-		version, err := a.record(ctx, tx, s.ID, &d)
+		var to *kairos.Cursor
+		if o.delivered() {
+			to = &e.Cursor
+		}
+		version, err := a.record(ctx, tx, s.ID, &d, to)
 		if errors.Is(err, pgx.ErrNoRows) { // removed meanwhile
 			return batch.Finish(ctx, tx, ref)
 		}
@@ -204,12 +208,6 @@ func (a *Analysis) settle(ctx context.Context, ref kairos.Ref, s *Subscription, 
 				return err
 			}
 			return batch.Finish(ctx, tx, ref)
-		}
-		_, err = tx.Exec(ctx, `
-			UPDATE subscriptions SET xid = $2::text::xid8, position = $3, failures = 0, failing_since = NULL WHERE id = $1`,
-			s.ID, fmt.Sprint(e.Cursor.XID), e.Cursor.Position)
-		if err != nil {
-			return err
 		}
 		s.cursor = e.Cursor
 		if goOn = version == s.version; !goOn { // somebody changed it: begin anew with what it is now

@@ -203,7 +203,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	req := httptest.NewRequest(http.MethodGet, "http://hooks.example.com/", nil)
 	would, err := http.ProxyFromEnvironment(req)
 	require.NoError(t, err)
-	require.Equal(t, proxy.URL, would.String(), "the environment does name a proxy")
+	require.NotNil(t, would, "the environment does name a proxy")
 	s, reached := receiver(t, ok)
 	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
 	require.NoError(t, err)
