@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,6 +57,11 @@ func TestPostgresStoppedUnderClicks(t *testing.T) {
 		payments++
 	}
 
+	// A server that does the least that a durable answer takes, visited now and
+	// then, tells what the machine itself costs at this time.
+	plain := durable(t)
+	var bare []time.Duration
+	var lock sync.Mutex
 	took := make([]time.Duration, len(hits))
 	wrong := make([]string, len(hits))
 	var visiting sync.WaitGroup
@@ -81,6 +90,14 @@ func TestPostgresStoppedUnderClicks(t *testing.T) {
 			if err != nil || status != h.want {
 				wrong[i] = fmt.Sprintf("%s after %s: %d %v", h.method, sent.Sub(began), status, err)
 			}
+			if i%10 == 0 {
+				sent := time.Now()
+				if _, _, err := visit(context.Background(), browsers, http.MethodGet, plain, "", "", agentPerson); err == nil {
+					lock.Lock()
+					bare = append(bare, time.Since(sent))
+					lock.Unlock()
+				}
+			}
 		})
 	}
 	visiting.Wait()
@@ -88,10 +105,10 @@ func TestPostgresStoppedUnderClicks(t *testing.T) {
 	lasted := time.Since(began)
 	wrong = slices.DeleteFunc(wrong, func(s string) bool { return s == "" })
 	require.Empty(t, wrong, "%d of %d hits went wrong", len(wrong), len(hits))
-	slices.Sort(took)
-	p99 := took[len(took)*99/100]
-	t.Logf("%d hits in %s: p50 %s, p99 %s, max %s", len(hits), lasted.Round(time.Millisecond), took[len(took)/2], p99, took[len(took)-1])
-	require.LessOrEqual(t, p99, 250*time.Millisecond, "p99") // 50 ms on a quiet machine
+	p50, p99, most := percentiles(took)
+	_, bare99, _ := percentiles(bare)
+	t.Logf("%d hits in %s: p50 %s, p99 %s, max %s; p99 of a bare write %s", len(hits), lasted.Round(time.Millisecond), p50, p99, most, bare99)
+	require.LessOrEqual(t, p99, max(250*time.Millisecond, 4*bare99), "p99") // 50 ms on a quiet machine
 
 	eventually(t, time.Minute, func() string {
 		var clicks, paid int
@@ -112,4 +129,33 @@ func TestPostgresStoppedUnderClicks(t *testing.T) {
 	next := w.launch(nil)
 	w.until(next, "finished", time.Minute)
 	require.Equal(t, 2*people, sink.Total())
+}
+
+func percentiles(took []time.Duration) (p50, p99, most time.Duration) {
+	slices.Sort(took)
+	return took[len(took)/2], took[len(took)*99/100], took[len(took)-1]
+}
+
+// durable serves answers after a write to disk and returns its address.
+func durable(t *testing.T) string {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "hits"))
+	require.NoError(t, err)
+	var lock sync.Mutex
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		lock.Lock()
+		defer lock.Unlock()
+		_, err := file.WriteString(strings.Repeat("x", 200))
+		if err == nil {
+			err = file.Sync()
+		}
+		if err != nil {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	t.Cleanup(func() {
+		s.Close()
+		require.NoError(t, file.Close())
+	})
+	return s.URL
 }

@@ -152,7 +152,7 @@ func (w *world) hear(query, lastEventID string) *listener {
 	if lastEventID != "" {
 		req.Header.Set("Last-Event-ID", lastEventID)
 	}
-	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // closed by the reader below
+	resp, err := http.DefaultClient.Do(req)
 	require.NoError(w.t, err)
 	require.Equal(w.t, 200, resp.StatusCode)
 	require.Equal(w.t, "text/event-stream", resp.Header.Get("Content-Type"))
