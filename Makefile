@@ -44,10 +44,10 @@ lint: ## Run the linters
 generate: ## Generate the dashboard's templates and the API reference
 	$(TOOLS) templ generate -path api/dashboard
 
-verify: ## Build, vet, lint, import law, generated code and go.mod fresh
+verify: ## Build, vet, import law, schema and OpenAPI drift, generated code fresh, lint
 	$(GO) build $(PACKAGES)
 	$(GO) vet $(PACKAGES)
-	$(GO) test -run 'TestImportLaw|TestOnlyTheQueueImportsAsynq|TestFreshness' . ./api/... ./migrations/...
+	$(GO) test -run 'TestImportLaw|TestOnlyTheQueueImportsAsynq|TestSchemaDrift|TestOpenAPIGolden' . ./api ./migrations
 	@sh tools/fresh.sh "$(TOOLS)"
 	$(MAKE) lint
 

@@ -68,16 +68,6 @@ type funnelAnswer struct {
 	} `json:"steps"`
 }
 
-// unique returns the people of a step, 0 for one that is not in the report.
-func (f *funnelAnswer) unique(step string) int64 {
-	for _, s := range f.Steps {
-		if s.Step == step {
-			return s.Unique
-		}
-	}
-	return 0
-}
-
 func funnelWords(raw []byte) (string, error) {
 	var f funnelAnswer
 	if err := json.Unmarshal(raw, &f); err != nil {

@@ -137,7 +137,9 @@ func (w *watch) look(ctx context.Context) error {
 			return err
 		}
 		if n > 0 {
-			w.q.log.Warn("redis lost its doorbells; ringing again", "batches", n)
+			if w.last != 0 { // at a first look an empty Redis is no loss
+				w.q.log.Warn("redis lost its doorbells; ringing again", "batches", n)
+			}
 			for _, k := range kinds {
 				w.q.Nudge(k)
 			}
