@@ -96,13 +96,16 @@ func (d *Delivery) resolveByEvidence(ctx context.Context, tx pgx.Tx, events []ka
 	if len(ids) == 0 {
 		return nil
 	}
-	// The witness named is the least kind among all, so that their order does not matter.
+	// The witness named is the least kind among all, so that their order does not
+	// matter. The offset keeps it a look-up by key for each: a join reads every attempt.
 	_, err := tx.Exec(ctx, `
 		UPDATE attempts a SET evidence = w.kind
 		FROM (SELECT a.campaign, a.notification, a.number, min(g.kind) AS kind
 		      FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, number, kind)
-		      JOIN attempts a ON a.notification = g.id AND (g.number = 0 OR a.number = g.number)
-		      WHERE a.notification = ANY ($1) AND a.state = 'accepted' AND (a.evidence LIKE 'notification.%' OR a.evidence LIKE 'provider.%') GROUP BY 1, 2, 3) w
+		      CROSS JOIN LATERAL (
+			SELECT * FROM attempts a WHERE a.notification = g.id AND (g.number = 0 OR a.number = g.number)
+			  AND a.state = 'accepted' AND (a.evidence LIKE 'notification.%' OR a.evidence LIKE 'provider.%') OFFSET 0) a
+		      GROUP BY 1, 2, 3) w
 		WHERE a.campaign = w.campaign AND a.notification = w.notification AND a.number = w.number AND w.kind < a.evidence`, ids, numbers, kinds)
 	if err != nil {
 		return fmt.Errorf("name the evidence: %w", err)
