@@ -21,14 +21,14 @@ func Examine(d Data) (main, interaction Test, err error) {
 		}
 	})
 	qbar := PopulationRhythm(make([]float64, a.Cols), a)
-	main, interaction = examine(d, weights, labels, NewMatrix(a.Rows, a.Cols), qbar)
-	return main, interaction, nil
+	interaction = examine(d, weights, labels, NewMatrix(a.Rows, a.Cols), qbar)
+	return GCMH(d.Responded, d.Delivered), interaction, nil
 }
 
-// examine overwrites labels and x; people of weight 0 have no activity.
-func examine(d Data, weights []float32, labels []int32, x Matrix, qbar []float64) (main, interaction Test) {
+// examine runs the interaction test; it overwrites labels and x; people of
+// weight 0 have no activity.
+func examine(d Data, weights []float32, labels []int32, x Matrix, qbar []float64) Test {
 	r, n := d.Responded, d.Delivered
-	main = GCMH(r, n)
 	for u, w := range weights {
 		labels[u] = -1
 		if w > 0 {
@@ -43,7 +43,7 @@ func examine(d Data, weights []float32, labels []int32, x Matrix, qbar []float64
 			strata[u] = 0
 		}
 	}
-	return main, Focused(x, r, n, g, strata)
+	return Focused(x, r, n, g, strata)
 }
 
 // deviations writes log(q_us/q_cs), the person's rhythm against the cluster's

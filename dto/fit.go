@@ -9,7 +9,8 @@ import (
 
 // Fit learns a model from a snapshot:
 //
-//  1. the common curve g, smoothed by 1 h;
+//  1. the common curve g, smoothed by 1 h, its noise shrunk by what [GCMH]
+//     finds in it;
 //  2. rhythms, and k-means++ on sqrt(q) (k0 = 12, bw = 1.5 h, weights
 //     A/(A+12)) for each number of clusters tried;
 //  3. each cluster's response curve from exploration alone, leaning on g;
@@ -40,7 +41,7 @@ func Fit(d Data, o Options) (*Model, error) {
 		}
 	}
 	m := f.finish()
-	m.Main, m.Interaction = examine(d, f.weights, f.labels, f.own, m.Rhythm)
+	m.Interaction = examine(d, f.weights, f.labels, f.own, m.Rhythm)
 	m.Decision = Decide(m.Main, m.Interaction, m.Deliveries, m.Responses, o.Verdict)
 	return m, nil
 }
@@ -87,13 +88,16 @@ func (f *fitter) common() {
 	for _, v := range sumByLabel(r, f.labels, 1) {
 		m.Responses += v
 	}
+	m.Main = GCMH(r, n)
 	smoothCurve(CommonCurve(m.Curve, r, n, 0), m.Mask, 1)
+	calm(m.Curve, m.Mask, 1, m.Main)
 	PopulationRhythm(m.Rhythm, f.d.Activity)
 	m.GlobalSlot = best(m.Curve, m.Mask)
 	f.thin()
 	for h := range f.halves {
 		f.curves[h] = CommonCurve(make([]float64, f.s), f.halves[h].R, f.halves[h].N, 0)
 		smoothCurve(f.curves[h], m.Mask, 1)
+		calm(f.curves[h], m.Mask, 1, GCMH(f.halves[h].R, f.halves[h].N))
 	}
 	for h := range f.halves {
 		f.halves[h].LogCurve = logs(f.curves[1-h])

@@ -97,7 +97,7 @@ func (w World) Draw(seed uint64) *Population {
 		Truth: dto.NewMatrix(w.People, s), Kinds: make([]int32, w.People),
 		Data: dto.Data{Activity: dto.NewMatrix(w.People, s), Delivered: dto.NewMatrix(w.People, s), Responded: dto.NewMatrix(w.People, s)},
 	}
-	d := drawer{w: w, rng: rng, psi: psi[0], phi: phi, level: make([]float64, w.People), logit: make([]float64, s), cdf: make([]float64, s)}
+	d := drawer{w: w, rng: rng, psi: psi[0], phi: phi, level: make([]float64, w.People), logit: make([]float64, s), cdf: make([]float64, s), kindCDF: make([]float64, kinds*s)}
 	d.favour = make([]float64, kinds*s)
 	for u := range w.People {
 		d.person(p, u)
@@ -109,6 +109,7 @@ func (w World) Draw(seed uint64) *Population {
 	for round := range rounds {
 		share := w.Deliveries * (round + 1) / rounds
 		share -= w.Deliveries * round / rounds
+		d.plan()
 		for u := range w.People {
 			d.explore(p, u, share)
 		}
@@ -143,14 +144,15 @@ func curves(rng *rand.Rand, k, s int, shift float64) [][]float64 {
 }
 
 type drawer struct {
-	w      World
-	rng    *rand.Rand
-	psi    []float64
-	phi    [][]float64
-	level  []float64
-	logit  []float64
-	cdf    []float64
-	favour []float64 // kinds x S: what the adaptive log has come to like
+	w       World
+	rng     *rand.Rand
+	psi     []float64
+	phi     [][]float64
+	level   []float64
+	logit   []float64
+	cdf     []float64
+	kindCDF []float64 // kinds x S: where each kind is sent to in this round
+	favour  []float64 // kinds x S: what the adaptive log has come to like
 }
 
 // person draws kind, level, true rates and activity.
@@ -191,18 +193,27 @@ func (d *drawer) person(p *Population, u int) {
 	}
 }
 
+// plan sets where each kind of person is sent to in the coming round.
+func (d *drawer) plan() {
+	s := d.w.Slots
+	for c := range kinds {
+		for i := range d.logit {
+			d.logit[i] = d.favour[c*s+i]
+			if d.w.Skewed {
+				d.logit[i] += 0.8 * d.phi[c][i]
+			}
+		}
+		d.cumulate(d.logit)
+		copy(d.kindCDF[c*s:(c+1)*s], d.cdf)
+	}
+}
+
 // explore draws deliveries and their outcomes.
 func (d *drawer) explore(p *Population, u, deliveries int) {
 	w, s, c := &d.w, d.w.Slots, int(p.Kinds[u])
 	uniform := !w.Skewed && !w.Adaptive
 	if !uniform {
-		for i := range d.logit {
-			d.logit[i] = d.favour[c*s+i]
-			if w.Skewed {
-				d.logit[i] += 0.8 * d.phi[c][i]
-			}
-		}
-		d.cumulate(d.logit)
+		copy(d.cdf, d.kindCDF[c*s:(c+1)*s])
 	}
 	swing := 1.0
 	for k := range deliveries {
