@@ -18,28 +18,6 @@ import (
 	"kairos/internal/eventlog"
 )
 
-// Bounds of what enters the log from outside.
-const (
-	maxKind  = 100      // bytes of a kind
-	maxKey   = 200      // bytes of a client's key
-	maxData  = 32 << 10 // bytes of data
-	maxDepth = 32       // of nesting in data
-)
-
-// validKind reports whether s has the form `[a-z0-9_]+(\.[a-z0-9_]+)+`.
-func validKind(s string) bool {
-	if len(s) > maxKind {
-		return false
-	}
-	parts := strings.Split(s, ".")
-	for _, p := range parts {
-		if p == "" || strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
-			return false
-		}
-	}
-	return len(parts) > 1
-}
-
 // validText reports whether Postgres can hold s.
 func validText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
@@ -47,16 +25,16 @@ func validText(s string) bool { return utf8.ValidString(s) && !strings.Contains(
 // left out: a collector's clock is its own affair.
 func check(e *kairos.Event) error {
 	switch {
-	case !validKind(e.Kind):
-		return kairos.Invalid("kind", "must be lower-case words joined by dots, at most %d bytes", maxKind)
+	case !kairos.ValidKind(e.Kind):
+		return kairos.Invalid("kind", "must be lower-case words joined by dots, at most %d bytes", kairos.MaxKind)
 	case e.OccurredAt.IsZero():
 		return kairos.Invalid("occurred_at", "is missing")
 	case e.OccurredAt.Year() < 1970 || e.OccurredAt.Year() > 9999:
 		return kairos.Invalid("occurred_at", "is out of range")
-	case len(e.Key) > maxKey || !validText(e.Key):
-		return kairos.Invalid("key", "must be text of at most %d bytes", maxKey)
-	case len(e.Data) > maxData:
-		return kairos.Invalid("data", "is longer than %d bytes", maxData)
+	case len(e.Key) > kairos.MaxKey || !validText(e.Key):
+		return kairos.Invalid("key", "must be text of at most %d bytes", kairos.MaxKey)
+	case len(e.Data) > kairos.MaxData:
+		return kairos.Invalid("data", "is longer than %d bytes", kairos.MaxData)
 	}
 	if len(e.Data) == 0 {
 		return nil
@@ -68,31 +46,10 @@ func check(e *kairos.Event) error {
 	if e.Data[0] != '{' || !json.Valid(e.Data) || !utf8.Valid(e.Data) || strings.Contains(string(e.Data), `\u0000`) {
 		return kairos.Invalid("data", "must be a JSON object without NUL characters")
 	}
-	if depth(e.Data) > maxDepth {
-		return kairos.Invalid("data", "is nested more than %d deep", maxDepth)
+	if kairos.JSONDepth(e.Data) > kairos.MaxDepth {
+		return kairos.Invalid("data", "is nested more than %d deep", kairos.MaxDepth)
 	}
 	return nil
-}
-
-// depth returns how deep valid JSON is nested.
-func depth(data []byte) int {
-	deepest, at, quoted, escaped := 0, 0, false, false
-	for _, c := range data {
-		switch {
-		case escaped:
-			escaped = false
-		case quoted:
-			escaped, quoted = c == '\\', c != '"'
-		case c == '"':
-			quoted = true
-		case c == '{' || c == '[':
-			at++
-			deepest = max(deepest, at)
-		case c == '}' || c == ']':
-			at--
-		}
-	}
-	return deepest
 }
 
 // bucketKey is the key of a hit that has none: alike hits in the same span of

@@ -61,11 +61,7 @@ func money(data json.RawMessage) (currency string, amount kairos.Amount, ok bool
 		return defaultCurrency, m.Amount, true
 	}
 	currency = strings.ToUpper(*m.Currency)
-	return currency, m.Amount, isCurrency(currency)
-}
-
-func isCurrency(s string) bool {
-	return len(s) == 3 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+	return currency, m.Amount, kairos.ValidCurrency(currency)
 }
 
 // creditKey is one line of a person's account with a campaign.

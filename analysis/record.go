@@ -91,8 +91,8 @@ func completeHit(h *kairos.Hit, now time.Time) error {
 		return kairos.Invalid("occurred_at", "lies in the future")
 	case e.Notification.IsZero() && e.Contact.IsZero() && h.ExternalID == "":
 		return kairos.Invalid("contact", "is missing: name a token, a notification, a contact or an external_id")
-	case len(h.ExternalID) > maxKey || !validText(h.ExternalID):
-		return kairos.Invalid("external_id", "must be text of at most %d bytes", maxKey)
+	case len(h.ExternalID) > kairos.MaxKey || !validText(h.ExternalID):
+		return kairos.Invalid("external_id", "must be text of at most %d bytes", kairos.MaxKey)
 	}
 	if e.Kind == kairos.PaymentReceived {
 		return checkPayment(e)

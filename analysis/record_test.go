@@ -61,7 +61,7 @@ func TestRecord(t *testing.T) {
 		"data is a list":        {hit: with(kairos.Hit{Event: ev("trial.started")}, func(h *kairos.Hit) { h.Event.Data = []byte(`[1]`) }), field: "data"},
 		"data is broken":        {hit: with(kairos.Hit{Event: ev("trial.started")}, func(h *kairos.Hit) { h.Event.Data = []byte(`{"a":`) }), field: "data"},
 		"data is deep":          {hit: with(kairos.Hit{Event: ev("trial.started")}, func(h *kairos.Hit) { h.Event.Data = []byte(deep) }), field: "data"},
-		"data is long":          {hit: with(kairos.Hit{Event: ev("trial.started")}, func(h *kairos.Hit) { h.Event.Data = object("a", strings.Repeat("x", maxData)) }), field: "data"},
+		"data is long":          {hit: with(kairos.Hit{Event: ev("trial.started")}, func(h *kairos.Hit) { h.Event.Data = object("a", strings.Repeat("x", kairos.MaxData)) }), field: "data"},
 		"data no database has":  {hit: with(kairos.Hit{Event: ev("trial.huge")}, func(h *kairos.Hit) { h.Event.Data = []byte(`{"n":1e999999}`) }), field: "data"},
 		"NUL in the key":        {hit: with(kairos.Hit{Event: ev("trial.started")}, func(h *kairos.Hit) { h.Event.Key = "a\x00" }), field: "key"},
 		"long key":              {hit: with(kairos.Hit{Event: ev("trial.started")}, func(h *kairos.Hit) { h.Event.Key = strings.Repeat("k", 300) }), field: "key"},

@@ -118,8 +118,8 @@ func decodeHit(id kairos.ID, payload []byte) (hit kairos.Hit, err error) {
 	}
 	hit.Event.ID = id
 	hit.Event.OccurredAt = hit.Event.OccurredAt.UTC()
-	if hit.ExternalID != "" && (len(hit.ExternalID) > maxKey || !validText(hit.ExternalID)) {
-		return hit, kairos.Invalid("external_id", "must be text of at most %d bytes", maxKey)
+	if hit.ExternalID != "" && (len(hit.ExternalID) > kairos.MaxKey || !validText(hit.ExternalID)) {
+		return hit, kairos.Invalid("external_id", "must be text of at most %d bytes", kairos.MaxKey)
 	}
 	return hit, check(&hit.Event)
 }

@@ -200,9 +200,9 @@ func FuzzDecodeHit(f *testing.F) {
 			return
 		}
 		e := hit.Event
-		require.True(t, validKind(e.Kind))
-		require.LessOrEqual(t, len(e.Key), maxKey)
-		require.LessOrEqual(t, depth(e.Data), maxDepth)
+		require.True(t, kairos.ValidKind(e.Kind))
+		require.LessOrEqual(t, len(e.Key), kairos.MaxKey)
+		require.LessOrEqual(t, kairos.JSONDepth(e.Data), kairos.MaxDepth)
 		_, _ = actionOf(&e)
 		var fs facts
 		fs.add(&e, nil)

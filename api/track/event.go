@@ -15,9 +15,6 @@ import (
 // that was acknowledged must not be refused by the log.
 const (
 	maxEvent    = 32 << 10 // bytes of the body, and of the data made from it
-	maxDepth    = 32       // of nesting in the body
-	maxKind     = 100      // bytes
-	maxKey      = 200      // bytes
 	maxExponent = 300      // of a number in data
 )
 
@@ -47,7 +44,7 @@ func parse(raw []byte) (pageEvent, error) {
 		return pageEvent{}, kairos.Invalid("body", "must be a JSON object with kind and, if wanted, key, amount, currency and data")
 	}
 	e := pageEvent{kind: in.Kind, key: in.Key, data: map[string]any{}}
-	if !kindForm(e.kind) {
+	if !kairos.ValidKind(e.kind) {
 		return e, kairos.Invalid("kind", "must be small words joined by dots, such as page.viewed")
 	}
 	for _, prefix := range ours {
@@ -55,8 +52,8 @@ func parse(raw []byte) (pageEvent, error) {
 			return e, kairos.Invalid("kind", "is not for pages to report")
 		}
 	}
-	if len(e.key) > maxKey || strings.ContainsRune(e.key, 0) {
-		return e, kairos.Invalid("key", "must be text of at most %d bytes", maxKey)
+	if len(e.key) > kairos.MaxKey || strings.ContainsRune(e.key, 0) {
+		return e, kairos.Invalid("key", "must be text of at most %d bytes", kairos.MaxKey)
 	}
 	if len(in.Data) > 0 && string(in.Data) != "null" {
 		dec := json.NewDecoder(bytes.NewReader(in.Data))
@@ -74,7 +71,7 @@ func parse(raw []byte) (pageEvent, error) {
 	switch {
 	case paid && in.Amount == nil, in.Amount != nil && *in.Amount < 0:
 		return e, kairos.Invalid("amount", "must be a decimal number that is not negative")
-	case (paid || currency != "") && !currencyForm(currency):
+	case (paid || currency != "") && !kairos.ValidCurrency(currency):
 		return e, kairos.Invalid("currency", "must be a code of ISO 4217, such as EUR")
 	}
 	if in.Amount != nil {
@@ -110,8 +107,8 @@ func (e pageEvent) encode() (json.RawMessage, error) {
 // strictly decodes one JSON value, without unknown fields, without anything
 // behind it and not nested too deep.
 func strictly(raw []byte, into any) error {
-	if depth(raw) > maxDepth {
-		return kairos.Invalid("body", "is nested more than %d deep", maxDepth)
+	if kairos.JSONDepth(raw) > kairos.MaxDepth {
+		return kairos.Invalid("body", "is nested more than %d deep", kairos.MaxDepth)
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
@@ -122,27 +119,6 @@ func strictly(raw []byte, into any) error {
 		return kairos.Invalid("body", "must be one JSON object")
 	}
 	return nil
-}
-
-// depth returns how deep JSON is nested; of what is no JSON, some number.
-func depth(raw []byte) int {
-	deepest, at, quoted, escaped := 0, 0, false, false
-	for _, c := range raw {
-		switch {
-		case escaped:
-			escaped = false
-		case quoted:
-			escaped, quoted = c == '\\', c != '"'
-		case c == '"':
-			quoted = true
-		case c == '{' || c == '[':
-			at++
-			deepest = max(deepest, at)
-		case c == '}' || c == ']':
-			at--
-		}
-	}
-	return deepest
 }
 
 // storable reports whether Postgres can hold a decoded value: its numbers have
@@ -170,18 +146,4 @@ func storable(v any) bool {
 		}
 	}
 	return true
-}
-
-func kindForm(s string) bool {
-	parts := strings.Split(s, ".")
-	for _, p := range parts {
-		if p == "" || strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
-			return false
-		}
-	}
-	return len(parts) > 1 && len(s) <= maxKind
-}
-
-func currencyForm(s string) bool {
-	return len(s) == 3 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }

@@ -36,15 +36,15 @@ func FuzzPageEvent(f *testing.F) {
 			require.ErrorIs(t, err, kairos.ErrInvalid)
 			return
 		}
-		require.True(t, kindForm(e.kind))
-		require.True(t, utf8.ValidString(e.key) && !strings.Contains(e.key, "\x00") && len(e.key) <= maxKey)
+		require.True(t, kairos.ValidKind(e.kind))
+		require.True(t, utf8.ValidString(e.key) && !strings.Contains(e.key, "\x00") && len(e.key) <= kairos.MaxKey)
 		if len(data) == 0 {
 			return
 		}
 		require.LessOrEqual(t, len(data), maxEvent)
 		require.True(t, data[0] == '{' && json.Valid(data) && utf8.Valid(data), "%q", data)
 		require.NotContains(t, string(data), `\u0000`)
-		require.LessOrEqual(t, depth(data), maxDepth)
+		require.LessOrEqual(t, kairos.JSONDepth(data), kairos.MaxDepth)
 		var m map[string]any
 		require.NoError(t, json.Unmarshal(data, &m))
 		require.NotContains(t, m, "machine")
@@ -52,7 +52,7 @@ func FuzzPageEvent(f *testing.F) {
 			amount, err := kairos.ParseAmount(m["amount"].(string))
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, amount, kairos.Amount(0))
-			require.True(t, currencyForm(m["currency"].(string)))
+			require.True(t, kairos.ValidCurrency(m["currency"].(string)))
 		}
 	})
 }
