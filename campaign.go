@@ -110,15 +110,16 @@ type Duration time.Duration
 // MarshalText implements encoding.TextMarshaler.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// String returns hours where they are whole, else Go's form.
+// String returns whole hours as "36h", whole minutes as "1h30m", and Go's form
+// of anything else.
 func (d Duration) String() string {
-	s := time.Duration(d).String()
-	s = strings.TrimSuffix(s, "0s")
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	if s == "" {
-		return "0s"
+	t := time.Duration(d)
+	s := t.String()
+	switch {
+	case t != 0 && t%time.Hour == 0:
+		return strings.TrimSuffix(s, "0m0s")
+	case t != 0 && t%time.Minute == 0:
+		return strings.TrimSuffix(s, "0s")
 	}
 	return s
 }
