@@ -162,6 +162,28 @@ func (d *Delivery) Progress(ctx context.Context, campaign kairos.ID) (Progress, 
 	return p, nil
 }
 
+// ReasonCount is how many of a campaign's people a reason was given for.
+type ReasonCount struct {
+	Reason kairos.Reason `json:"reason"`
+	N      int64         `json:"n"`
+}
+
+// Reasons counts the reasons of a campaign's notifications in a state, the
+// most frequent first.
+func (d *Delivery) Reasons(ctx context.Context, campaign kairos.ID, state string) ([]ReasonCount, error) {
+	rows, err := d.pool.Query(ctx, `
+		SELECT coalesce(reason, ''), count(*) FROM notifications WHERE campaign = $1 AND state = $2
+		GROUP BY 1 ORDER BY 2 DESC, 1`, campaign, state)
+	if err != nil {
+		return nil, fmt.Errorf("count reasons of %s: %w", campaign, err)
+	}
+	counts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ReasonCount])
+	if err != nil {
+		return nil, fmt.Errorf("count reasons of %s: %w", campaign, err)
+	}
+	return counts, nil
+}
+
 func cursor(after string) (kairos.ID, error) {
 	if after == "" {
 		return kairos.ID{}, nil

@@ -11,6 +11,7 @@ import (
 	"kairos"
 	"kairos/analysis"
 	"kairos/creation"
+	"kairos/delivery"
 )
 
 // campaignView is a campaign at one moment.
@@ -19,8 +20,8 @@ type campaignView struct {
 	standing standing
 	planned  int64
 	sent     int64
-	reasons  []reasonCount // of the skipped
-	failures []reasonCount // of the failed
+	reasons  []delivery.ReasonCount // of the skipped
+	failures []delivery.ReasonCount // of the failed
 	funnel   analysis.Funnel
 	roi      analysis.ROI
 	events   []kairos.Event

@@ -90,7 +90,7 @@ type dashboard struct {
 	progress memo[delivery.Progress]
 	funnels  memo[analysis.Funnel]
 	returns  memo[analysis.ROI]
-	reasons  memo[[]reasonCount]
+	reasons  memo[[]delivery.ReasonCount]
 	recent   memo[[]kairos.Event]
 }
 

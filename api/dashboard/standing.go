@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"kairos"
@@ -60,35 +59,12 @@ func (s standing) percent() string {
 	return count(s.done*100/s.total) + "%"
 }
 
-// reasonCount is how often a reason was given.
-type reasonCount struct {
-	reason kairos.Reason
-	n      int64
-	more   bool // the ledger holds more rows than were looked at
-}
-
-// reasonRows is how many rows of the ledger are looked at for their reasons.
-const reasonRows = 1_000
-
-// reasonsOf counts the reasons among the first rows of a state.
-func (d *dashboard) reasonsOf(ctx context.Context, c creation.Campaign, state string, n int64) ([]reasonCount, error) {
+// reasonsOf counts the reasons of a state that n people are in.
+func (d *dashboard) reasonsOf(ctx context.Context, c creation.Campaign, state string, n int64) ([]delivery.ReasonCount, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	return d.reasons.get(ctx, c.ID.String()+state, 5*time.Second, func(ctx context.Context) ([]reasonCount, error) {
-		rows, next, err := d.opts.Delivery.Notifications(ctx, delivery.NotificationQuery{Campaign: c.ID, State: state, Limit: reasonRows})
-		if err != nil {
-			return nil, err
-		}
-		var counts []reasonCount
-		for _, row := range rows {
-			i := slices.IndexFunc(counts, func(r reasonCount) bool { return r.reason == row.Reason })
-			if i < 0 {
-				counts, i = append(counts, reasonCount{reason: row.Reason, more: next != ""}), len(counts)
-			}
-			counts[i].n++
-		}
-		slices.SortStableFunc(counts, func(a, b reasonCount) int { return int(b.n - a.n) })
-		return counts, nil
+	return d.reasons.get(ctx, c.ID.String()+state, 5*time.Second, func(ctx context.Context) ([]delivery.ReasonCount, error) {
+		return d.opts.Delivery.Reasons(ctx, c.ID, state)
 	})
 }
