@@ -3,6 +3,7 @@ package orchestration
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -11,6 +12,7 @@ import (
 	"kairos"
 	"kairos/internal/batch"
 	"kairos/internal/devstack"
+	"kairos/internal/eventlog"
 	"kairos/internal/pg"
 )
 
@@ -156,6 +158,28 @@ func TestNotifyWithOneKeyIsOneMessage(t *testing.T) {
 	require.Equal(t, 1, count(t, pool, `SELECT count(*) FROM batches WHERE kind = 'delivery.send_first' AND priority = 1`))
 	_, _, err = o.Notify(t.Context(), NotifyInput{Campaign: id, Contact: kairos.NewID()}, ticket)
 	require.ErrorIs(t, err, kairos.ErrNotFound)
+}
+
+func TestForgetRemovesTheValuesOfErasedPeople(t *testing.T) {
+	t.Parallel()
+	pool := devstack.NewDB(t)
+	o := New(pool, kairos.NewManualClock(monday), Options{})
+	id, contacts := launched(t, pool, kairos.CampaignSpec{Purpose: "transactional", Schedule: kairos.Schedule{Mode: kairos.ModeNow}}, 2)
+	_, err := pool.Exec(t.Context(), `UPDATE campaigns SET kind = 'transactional'`)
+	require.NoError(t, err)
+	for _, c := range contacts {
+		_, _, err := o.Notify(t.Context(), NotifyInput{Campaign: id, Contact: c, Data: map[string]any{"name": "Ada"}}, kairos.Ticket{})
+		require.NoError(t, err)
+	}
+	require.NoError(t, pg.InTx(t.Context(), pool, func(tx pgx.Tx) error {
+		_, err := eventlog.Append(t.Context(), tx, kairos.Event{Kind: kairos.ContactErased, Contact: contacts[0], OccurredAt: monday})
+		return err
+	}))
+	require.Eventually(t, func() bool {
+		require.NoError(t, o.Forget(t.Context()))
+		return count(t, pool, `SELECT count(*) FROM notifications WHERE data IS NULL`) == 1
+	}, 30*time.Second, 10*time.Millisecond)
+	require.Equal(t, 1, count(t, pool, `SELECT count(*) FROM notifications WHERE contact = $1 AND data IS NOT NULL`, contacts[1]))
 }
 
 func TestSweepCancelsWhatIsNotInFlight(t *testing.T) {

@@ -15,6 +15,10 @@ have_postgres() {
 have_redis() { have redis-server || have valkey-server; }
 have_browser() { have chromium || have chromium-browser || have google-chrome; }
 
+have go || {
+	echo "missing: go: install Go 1.26 or newer from https://go.dev/dl" >&2
+	exit 1
+}
 missing=
 have_postgres || missing="$missing postgresql"
 have_redis || missing="$missing redis-server"

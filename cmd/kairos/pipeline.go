@@ -35,6 +35,7 @@ func pipeline(q *queue.Queue, s *stages, roles []string) {
 	if slices.Contains(roles, "orchestration") {
 		queue.Handle(q, s.orchestration.Plan) // a page becomes notifications, each with an arm, a channel and a slot
 		queue.Every(q, time.Second, "cancelled campaigns", s.orchestration.Sweep)
+		queue.Every(q, time.Second, "erasures", s.orchestration.Forget)
 	}
 	if slices.Contains(roles, "delivery") {
 		queue.Handle(q, s.delivery.Send)      // a batch whose slot has come is claimed, rendered, handed to a provider
