@@ -54,6 +54,28 @@ func TestSameFactTwiceIsOnce(t *testing.T) {
 	require.EqualValues(t, 1, write(t, pool, tomorrow), "a log key is unique on its day")
 }
 
+// Many events are copied; one that is there already doesn't keep the others out.
+func TestManyWithARepeatAmongThem(t *testing.T) {
+	t.Parallel()
+	pool := devstack.NewDB(t)
+	many := make([]kairos.Event, 1000)
+	for i := range many {
+		many[i] = event(kairos.NewID(), kairos.NotificationPlanned, "")
+	}
+	many[500].Data = nil
+	require.EqualValues(t, 1, write(t, pool, many[7]))
+	require.EqualValues(t, 999, write(t, pool, many...))
+	require.EqualValues(t, 0, write(t, pool, many...))
+	for i := range many {
+		many[i] = event(kairos.NewID(), kairos.NotificationPlanned, "")
+	}
+	require.EqualValues(t, 1000, write(t, pool, many...))
+	settle(t, pool)
+	got, err := eventlog.Read(t.Context(), pool, kairos.Cursor{}, eventlog.Filter{}, 5000)
+	require.NoError(t, err)
+	require.Len(t, got, 2000)
+}
+
 func TestClientKeyIsUniqueForEver(t *testing.T) {
 	t.Parallel()
 	pool := devstack.NewDB(t)
