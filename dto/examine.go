@@ -5,7 +5,9 @@ import "fmt"
 // Examine runs both tests on exploration traffic without fitting a model:
 // [GCMH], and [Focused] with the prediction log(q_us/qbar_s), each person's
 // rhythm (k0 = 12, bw = 1.5 h) against the population's, which has seen no
-// response. People without activity take no part in the latter. Errors:
+// response. What is expected of a person follows the common curve of log-odds
+// ([CommonOdds]): under a common curve of rates people of a high level, whose
+// rates saturate, would seem to differ. People without activity take no part in the latter. Errors:
 // ErrInvalid.
 func Examine(d Data) (main, interaction Test, err error) {
 	if err := d.Validate(); err != nil {
@@ -43,7 +45,8 @@ func examine(d Data, weights []float32, labels []int32, x Matrix, qbar []float64
 			strata[u] = 0
 		}
 	}
-	return Focused(x, r, n, g, strata)
+	b := CommonOdds(make([]float64, r.Cols), r, n, g, 8)
+	return focused(x, r, n, strata, func(dst []float64, r, n []float32) { ExpectedOdds(dst, r, n, b) })
 }
 
 // deviations writes log(q_us/q_cs), the person's rhythm against the cluster's

@@ -23,19 +23,28 @@ import (
 // 1951; Strasser and Weber, On the asymptotic theory of permutation statistics,
 // 1999.
 func Focused(x, r, n Matrix, g []float64, strata []int32) Test {
+	return focused(x, r, n, strata, func(dst []float64, r, n []float32) { Expected(dst, r, n, g) })
+}
+
+// focused is Focused with any rule for the expected responses of a person.
+func focused(x, r, n Matrix, strata []int32, expect func(dst []float64, r, n []float32)) Test {
 	s := x.Cols
 	tri := s * (s + 1) / 2
-	// accumulator: sum x (S), sum y (S), x'y (1), xx' (tri), yy' (tri)
-	width := 2*s + 1 + 2*tri
+	// accumulator: sum x (S), sum y (S), x'y (1), xx' (tri), yy' (tri); and room
+	// for one person's y (S)
+	width := 3*s + 1 + 2*tri
 	p := cut(strata)
 	f, v, people := 0.0, 0.0, 0.0
 	p.fold(width, func(acc []float64, u int) {
-		var buf [168]float64
-		y := buf[:s]
-		focusedRow(acc, row(x, u), row(r, u), row(n, u), g, y)
+		y, ru := acc[width-s:], row(r, u)
+		expect(y, ru, row(n, u))
+		for i, v := range ru {
+			y[i] = float64(v) - y[i]
+		}
+		focusedRow(acc, row(x, u), y)
 	}, func(n float64, acc []float64) {
 		sx, sy := acc[:s], acc[s:2*s]
-		xx, yy := acc[2*s+1:2*s+1+tri], acc[2*s+1+tri:]
+		xx, yy := acc[2*s+1:2*s+1+tri], acc[2*s+1+tri:2*s+1+2*tri]
 		f += acc[2*s]
 		people += n
 		k := 0
@@ -54,14 +63,10 @@ func Focused(x, r, n Matrix, g []float64, strata []int32) Test {
 	return zTest(f, v, int(people))
 }
 
-func focusedRow(acc []float64, x, r, n []float32, g, y []float64) {
+func focusedRow(acc []float64, x []float32, y []float64) {
 	s := len(y)
-	Expected(y, r, n, g)
-	for i := range y {
-		y[i] = float64(r[i]) - y[i]
-	}
 	tri := s * (s + 1) / 2
-	xx, yy := acc[2*s+1:2*s+1+tri], acc[2*s+1+tri:]
+	xx, yy := acc[2*s+1:2*s+1+tri], acc[2*s+1+tri:2*s+1+2*tri]
 	k := 0
 	for i, yi := range y {
 		xi := float64(x[i])

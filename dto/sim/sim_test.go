@@ -176,3 +176,11 @@ func TestReplayOfRealRhythms(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, r.People)
 }
+
+// People of a high level saturate: their rates differ less between hours. Where
+// exposure follows kinds too, a common curve of rates would see people who
+// differ in a third of all cases.
+func TestSaturationIsNoInteraction(t *testing.T) {
+	w := World{Kind: Global, People: 1000, Effect: .8, Base: .2, Tied: true, Skewed: true}
+	require.LessOrEqual(t, w.Rates(1, 150, .05).Interaction, .09)
+}
