@@ -3,8 +3,6 @@ package dto
 import (
 	"fmt"
 	"math"
-	"math/bits"
-	"math/rand/v2"
 )
 
 // Fit learns a model from a snapshot:
@@ -93,7 +91,7 @@ func (f *fitter) common() {
 	calm(m.Curve, m.Mask, 1, m.Main)
 	PopulationRhythm(m.Rhythm, f.d.Activity)
 	m.GlobalSlot = best(m.Curve, m.Mask)
-	f.thin()
+	f.halves[0].R, f.halves[0].N, f.halves[1].R, f.halves[1].N = Thin(r, n, f.o.Seed)
 	for h := range f.halves {
 		f.curves[h] = CommonCurve(make([]float64, f.s), f.halves[h].R, f.halves[h].N, 0)
 		smoothCurve(f.curves[h], m.Mask, 1)
@@ -116,35 +114,6 @@ func (f *fitter) common() {
 	// until something better is found: the common curve alone
 	f.all = CountCells(r, n, make([]int32, r.Rows), 1, m.Curve)
 	f.keep(1, nil, m.Rhythm, m.Curve, f.all)
-}
-
-// thin gives each delivery and its outcome to one of two halves by a coin.
-func (f *fitter) thin() {
-	r, n := f.d.Responded, f.d.Delivered
-	for h := range f.halves {
-		f.halves[h].R, f.halves[h].N = NewMatrix(r.Rows, r.Cols), NewMatrix(r.Rows, r.Cols)
-	}
-	r1, n1, r2, n2 := f.halves[0].R, f.halves[0].N, f.halves[1].R, f.halves[1].N
-	each(r.Rows, func(chunk, lo, hi int) {
-		coin := rand.NewPCG(f.o.Seed, uint64(chunk)|1<<32)
-		for i := lo * r.Cols; i < hi*r.Cols; i++ {
-			if n.Data[i] == 0 {
-				continue
-			}
-			yes := heads(coin, int(r.Data[i]))
-			no := heads(coin, int(n.Data[i]-r.Data[i]))
-			r1.Data[i], n1.Data[i] = float32(yes), float32(yes+no)
-			r2.Data[i], n2.Data[i] = r.Data[i]-float32(yes), n.Data[i]-float32(yes+no)
-		}
-	})
-}
-
-// heads draws from Binomial(n, 1/2).
-func heads(coin *rand.PCG, n int) (k int) {
-	for ; n > 0; n -= 64 {
-		k += bits.OnesCount64(coin.Uint64() >> (64 - min(n, 64)))
-	}
-	return k
 }
 
 func logs(x []float64) []float64 {

@@ -244,3 +244,57 @@ func TestLoopsOverPeopleDoNotAllocate(t *testing.T) {
 		require.InDelta(t, count(300, f), count(3000, f), 40, name)
 	}
 }
+
+func TestThinSplitsEveryDelivery(t *testing.T) {
+	d := split(12, 300, 30, 0.5, AllSlots(24))
+	d.Delivered.Data[0], d.Responded.Data[0] = 1000, 700
+	r1, n1, r2, n2 := Thin(d.Responded, d.Delivered, 4)
+	for i := range n1.Data {
+		require.Equal(t, d.Delivered.Data[i], n1.Data[i]+n2.Data[i])
+		require.Equal(t, d.Responded.Data[i], r1.Data[i]+r2.Data[i])
+		require.LessOrEqual(t, r1.Data[i], n1.Data[i])
+		require.LessOrEqual(t, r2.Data[i], n2.Data[i])
+	}
+	require.InDelta(t, 350, r1.Data[0], 60)
+}
+
+func TestExamineClusters(t *testing.T) {
+	const people = 2000
+	labels := make([]int32, people)
+	for u := range labels {
+		labels[u] = int32(u % 2)
+	}
+	labels[7] = -1
+	got, err := ExamineClusters(split(13, people, 20, 0.8, AllSlots(24)), labels, 2, 1)
+	require.NoError(t, err)
+	require.Less(t, got.P, 1e-4)
+	rejected := 0
+	for seed := range uint64(60) {
+		got, err := ExamineClusters(split(seed, 300, 10, 0, AllSlots(24)), labels[:300], 2, seed)
+		require.NoError(t, err)
+		if got.P < .05 {
+			rejected++
+		}
+	}
+	require.LessOrEqual(t, rejected, 7)
+	_, err = ExamineClusters(split(1, 20, 20, 0, AllSlots(24)), labels[:20], 1, 1)
+	require.ErrorIs(t, err, kairos.ErrInvalid)
+}
+
+func TestBandHoldsTheCurve(t *testing.T) {
+	quiet := AllSlots(24) &^ AllSlots(7)
+	m := fit(t, split(14, 3000, 20, 0.8, quiet), Options{Seed: 1})
+	low, high := make([]float64, 24), make([]float64, 24)
+	for c := range m.K {
+		m.Band(low, high, c, .9)
+		for i := range low {
+			if !quiet.Has(i) {
+				require.Zero(t, high[i])
+				continue
+			}
+			require.Less(t, low[i], m.ClusterCurve[c*24+i])
+			require.Greater(t, high[i], m.ClusterCurve[c*24+i])
+			require.Less(t, high[i]-low[i], m.ClusterCurve[c*24+i])
+		}
+	}
+}

@@ -44,5 +44,16 @@ func BenchmarkKMeans(b *testing.B) {
 				b.ReportMetric(float64(c.Iterations), "iterations")
 			}
 		})
+		b.Run(fmt.Sprintf("%dx24/one-start-on-all", people), func(b *testing.B) {
+			x, w := Rhythms(people, 24, 12, 1)
+			b.ResetTimer()
+			for b.Loop() {
+				c, err := dto.KMeans(x, w, 8, dto.KMeansOptions{Seed: 1, Starts: 1, Sample: people, Iterations: 16})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(c.Iterations), "iterations")
+			}
+		})
 	}
 }
