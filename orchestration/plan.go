@@ -169,9 +169,11 @@ func (o *Orchestration) people(ctx context.Context, ids string, args ...any) ([]
 		       s.everything, s.marketing
 		FROM (`+ids+`) i LEFT JOIN contacts c ON c.id = i.id
 		LEFT JOIN LATERAL (
+			-- Two look-ups by key each: an OR is planned for an empty table as reading all of it for each person.
 			SELECT coalesce(bool_or(scope = 'all'), false) AS everything, coalesce(bool_or(scope = 'marketing'), false) AS marketing
-			FROM suppressions WHERE channel = 'email'
-			 AND (address = sha256(convert_to(c.email_key, 'UTF8')) OR contact = c.id)
+			FROM (SELECT scope FROM suppressions WHERE channel = 'email' AND address = sha256(convert_to(c.email_key, 'UTF8'))
+			      UNION ALL
+			      SELECT scope FROM suppressions WHERE contact = c.id AND channel || '' = 'email') x
 		) s ON true`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read contacts: %w", err)
