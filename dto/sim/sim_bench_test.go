@@ -57,3 +57,18 @@ func BenchmarkKMeans(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTable is no benchmark of time: it prints the table of figures at
+// full length (minutes). Run it once: -bench Table -benchtime 1x -timeout 60m.
+func BenchmarkTable(b *testing.B) {
+	days := realDays(b)
+	for b.Loop() {
+		figures, err := Table(TableOptions{Days: days})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, f := range figures {
+			b.Logf("%-75s %7.4f  reference %-14s target %-12s reached %-5t %s", f.Name, f.Value, f.Reference, f.Target, f.Reached, f.Note)
+		}
+	}
+}

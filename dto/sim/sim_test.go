@@ -3,12 +3,13 @@ package sim
 import (
 	"bufio"
 	"compress/gzip"
-	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"kairos"
 	"kairos/dto"
 )
 
@@ -150,8 +151,7 @@ func realDays(t testing.TB) (days []Day) {
 	lines := bufio.NewScanner(z)
 	lines.Scan() // header
 	for lines.Scan() {
-		var d Day
-		_, err := fmt.Sscanf(lines.Text(), "%d,%d,%d", &d.User, &d.Day, &d.Hours)
+		d, err := ParseDay(lines.Text())
 		require.NoError(t, err)
 		days = append(days, d)
 	}
@@ -183,4 +183,37 @@ func TestReplayOfRealRhythms(t *testing.T) {
 func TestSaturationIsNoInteraction(t *testing.T) {
 	w := World{Kind: Global, People: 1000, Effect: .8, Base: .2, Tied: true, Skewed: true}
 	require.LessOrEqual(t, w.Rates(1, 150, .05).Interaction, .09)
+}
+
+func FuzzParseDay(f *testing.F) {
+	for _, line := range []string{"0,5,4198400", "1,2,16777215", "1,2,16777216", "", ",,", "-1,2,3", "1,2,3,4", " 7 , 8 , 9 \r\n"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		d, err := ParseDay(line)
+		if err != nil {
+			require.ErrorIs(t, err, kairos.ErrInvalid)
+			require.Zero(t, d)
+			return
+		}
+		require.Less(t, d.Hours, uint32(1<<24))
+		require.GreaterOrEqual(t, min(d.User, d.Day), 0)
+		require.Equal(t, 2, strings.Count(line, ","))
+	})
+}
+
+// The steps of the table on a small scale; BenchmarkTable runs all of it.
+func TestTableSteps(t *testing.T) {
+	s := table{o: TableOptions{Replications: 20, People: 100, Days: realDays(t)[:20_000], Fit: dto.Options{Clusters: []int{1, 2}}}, few: 2}
+	require.NoError(t, s.errorRate(TrueNulls(100)[0]))
+	require.NoError(t, s.errorRate(TrueNulls(100)[5]))
+	require.NoError(t, s.power(.1, 400, .01))
+	require.NoError(t, s.null(Null))
+	require.NoError(t, s.replay(0, "replay", "", 0))
+	require.Len(t, s.figures, 3+1+1+1+1)
+	for _, f := range s.figures {
+		require.NotEmpty(t, f.Name)
+		require.NotEmpty(t, f.Target)
+	}
+	require.True(t, s.figures[5].Reached, "%+v", s.figures[5])
 }
