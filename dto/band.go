@@ -10,7 +10,7 @@ import "gonum.org/v1/gonum/stat/distuv"
 // and the band takes that into account. Slots never explored get 0.
 func (m *Model) Band(low, high []float64, c int, probability float64) {
 	s := m.Slots
-	k := kernel(s, 1)
+	k := kernel(s, curveBandwidth)
 	w := 0.0
 	for _, v := range k[:s] {
 		w += v * v

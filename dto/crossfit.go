@@ -67,8 +67,8 @@ func foldTest(x Matrix, labels []int32, k int, lr, ln, r, n Matrix) Test {
 	s := r.Cols
 	mask := exposedSlots(ln)
 	g := CommonCurve(make([]float64, s), lr, ln, 0)
-	smoothCurve(g, mask, 1)
-	theta := ClusterCurves(make([]float64, k*s), CountCells(lr, ln, labels, k, g), g, mask, Kappa, 1)
+	smoothCurve(g, mask)
+	theta := ClusterCurves(make([]float64, k*s), CountCells(lr, ln, labels, k, g), g, mask, Kappa, curveBandwidth)
 	ratio := logRatio(theta, g)
 	strata := Strata(make([]int32, r.Rows), r, n)
 	for u, l := range labels {

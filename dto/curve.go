@@ -150,9 +150,12 @@ func CommonCurve(dst []float64, r, n Matrix, iterations int) []float64 {
 	return g
 }
 
+// curveBandwidth is what response curves are smoothed by, in hours.
+const curveBandwidth = 1.0
+
 // smoothCurve smooths the curve over the exposed slots alone (weights of others
 // are taken out of the kernel) and scales it to mean 1 over them.
-func smoothCurve(g []float64, mask Mask, bw float64) {
+func smoothCurve(g []float64, mask Mask) {
 	s := len(g)
 	num, den, on := make([]float64, s), make([]float64, s), make([]float64, s)
 	for i := range g {
@@ -161,7 +164,7 @@ func smoothCurve(g []float64, mask Mask, bw float64) {
 			num[i] = g[i]
 		}
 	}
-	k := kernel(s, bw)
+	k := kernel(s, curveBandwidth)
 	smooth(den, on, k)
 	top := make([]float64, s)
 	smooth(top, num, k)
@@ -175,7 +178,7 @@ func smoothCurve(g []float64, mask Mask, bw float64) {
 	normalise(g, mask)
 }
 
-// calm shrinks the logarithm of a curve that was smoothed by bw hours towards 0
+// calm shrinks the logarithm of a smoothed curve towards 0
 // by the share of its variance that is signal, positive-part James-Stein with
 // the main test's statistic as the measure of both:
 //
@@ -185,11 +188,11 @@ func smoothCurve(g []float64, mask Mask, bw float64) {
 // a noisy curve would otherwise speak as loudly as true rhythms. rho is at least
 // .05, so that the order of slots is kept. Source: Efron and Morris, Stein's
 // estimation rule and its competitors, JASA 68, 1973.
-func calm(g []float64, mask Mask, bw float64, main Test) {
+func calm(g []float64, mask Mask, main Test) {
 	rho := 0.05
 	if main.DF > 0 {
 		left := 0.0
-		for _, k := range kernel(len(g), bw)[:len(g)] {
+		for _, k := range kernel(len(g), curveBandwidth)[:len(g)] {
 			left += k * k
 		}
 		signal := math.Max(0, main.Statistic-float64(main.DF))

@@ -104,7 +104,7 @@ func TestCommonCurveWithoutExposure(t *testing.T) {
 	mask := AllSlots(24) &^ AllSlots(7) // quiet until 07:00
 	r, n := explored(4, 3000, 20, wave(24, 0.1, 0.3), mask)
 	g := CommonCurve(make([]float64, 24), r, n, 0)
-	smoothCurve(g, mask, 1)
+	smoothCurve(g, mask)
 	sum := 0.0
 	for i, v := range g {
 		if mask.Has(i) {

@@ -87,15 +87,15 @@ func (f *fitter) common() {
 		m.Responses += v
 	}
 	m.Main = GCMH(r, n)
-	smoothCurve(CommonCurve(m.Curve, r, n, 0), m.Mask, 1)
-	calm(m.Curve, m.Mask, 1, m.Main)
+	smoothCurve(CommonCurve(m.Curve, r, n, 0), m.Mask)
+	calm(m.Curve, m.Mask, m.Main)
 	PopulationRhythm(m.Rhythm, f.d.Activity)
 	m.GlobalSlot = best(m.Curve, m.Mask)
 	f.halves[0].R, f.halves[0].N, f.halves[1].R, f.halves[1].N = Thin(r, n, f.o.Seed)
 	for h := range f.halves {
 		f.curves[h] = CommonCurve(make([]float64, f.s), f.halves[h].R, f.halves[h].N, 0)
-		smoothCurve(f.curves[h], m.Mask, 1)
-		calm(f.curves[h], m.Mask, 1, GCMH(f.halves[h].R, f.halves[h].N))
+		smoothCurve(f.curves[h], m.Mask)
+		calm(f.curves[h], m.Mask, GCMH(f.halves[h].R, f.halves[h].N))
 	}
 	for h := range f.halves {
 		f.halves[h].LogCurve = logs(f.curves[1-h])
@@ -168,7 +168,7 @@ func (f *fitter) try(k int) error {
 		for h := range f.halves { // learnt on the other half
 			g := f.curves[1-h]
 			other := CountCells(f.halves[1-h].R, f.halves[1-h].N, f.labels, k, g)
-			theta := ClusterCurves(make([]float64, k*s), other, g, m.Mask, f.o.Kappa, 1)
+			theta := ClusterCurves(make([]float64, k*s), other, g, m.Mask, f.o.Kappa, curveBandwidth)
 			choice.Folds[h].Tables = [][]float64{logRatio(theta, g), x2}
 		}
 	}
@@ -192,7 +192,7 @@ func (f *fitter) try(k int) error {
 		}
 		if cells.Expected == nil {
 			cells = CountCells(f.d.Responded, f.d.Delivered, f.labels, k, m.Curve)
-			curves = ClusterCurves(make([]float64, k*s), cells, m.Curve, m.Mask, f.o.Kappa, 1)
+			curves = ClusterCurves(make([]float64, k*s), cells, m.Curve, m.Mask, f.o.Kappa, curveBandwidth)
 		}
 		f.keep(k, centroids, rhythms, curves, cells)
 		m.C = c
