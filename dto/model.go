@@ -118,7 +118,10 @@ func (d Data) Validate() error {
 }
 
 // Model scores people's hours. It is made by [Fit], never changed afterwards,
-// and survives encoding/json bit for bit.
+// and survives encoding/json bit for bit. It scores whatever its verdict is: the
+// caller uses its personal slots for the verdict clusters, its GlobalSlot for
+// global, and its own default time otherwise. A Gain of 0 means that everybody's
+// best slot is the global one.
 type Model struct {
 	Slots int    `json:"slots"` // S
 	Mask  Mask   `json:"mask"`  // slots with any exposure; no other is ever chosen

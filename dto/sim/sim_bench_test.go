@@ -30,6 +30,25 @@ func BenchmarkFit(b *testing.B) {
 	}
 }
 
+// BenchmarkScore chooses everybody's slot anew, as is done every day.
+func BenchmarkScore(b *testing.B) {
+	const people = 1_000_000
+	w := World{Kind: Clusters, Effect: .3, People: 10_000}
+	m, err := dto.Fit(w.Draw(1).Data, dto.Options{Seed: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.People, w.Deliveries = people, 1
+	a := w.Draw(2).Data.Activity
+	slots, clusters := make([]int16, people), make([]int16, people)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := m.Score(slots, clusters, a, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkKMeans clusters rhythms: the target is 1M x 24 into 8 in .5 s.
 func BenchmarkKMeans(b *testing.B) {
 	for _, people := range []int{100_000, 1_000_000} {
