@@ -178,29 +178,31 @@ func smoothCurve(g []float64, mask Mask) {
 	normalise(g, mask)
 }
 
-// calm shrinks the logarithm of a smoothed curve towards 0
-// by the share of its variance that is signal, positive-part James-Stein with
-// the main test's statistic as the measure of both:
+// calm shrinks a smoothed curve towards prior (length S, log scale) by the share
+// of signal in what remains, positive-part James-Stein:
 //
+//	log g <- prior + rho (log g - prior),
 //	rho = (Q - df)+ / ((Q - df)+ + kappa df),  kappa = sum of squared kernel,
 //
-// the part of the noise that smoothing left over. Where the hour does not matter
-// a noisy curve would otherwise speak as loudly as true rhythms. rho is at least
-// .05, so that the order of slots is kept. Source: Efron and Morris, Stein's
-// estimation rule and its competitors, JASA 68, 1973.
-func calm(g []float64, mask Mask, main Test) {
+// Q the chi-square, with df degrees of freedom, of what the prior leaves
+// unexplained, kappa the part of the noise that smoothing left over. Where the
+// hour does not matter a noisy curve would otherwise speak as loudly as true
+// rhythms. rho is at least .05, so that the order of slots is kept where the
+// prior is flat. Source: Efron and Morris, Stein's estimation rule and its
+// competitors, JASA 68, 1973.
+func calm(g []float64, mask Mask, prior []float64, chi2 float64, df int) {
 	rho := 0.05
-	if main.DF > 0 {
+	if df > 0 {
 		left := 0.0
 		for _, k := range kernel(len(g), curveBandwidth)[:len(g)] {
 			left += k * k
 		}
-		signal := math.Max(0, main.Statistic-float64(main.DF))
-		rho = math.Max(rho, signal/(signal+left*float64(main.DF)))
+		signal := math.Max(0, chi2-float64(df))
+		rho = math.Max(rho, signal/(signal+left*float64(df)))
 	}
 	for i := range g {
 		if mask.Has(i) {
-			g[i] = math.Exp(rho * math.Log(math.Max(g[i], 1e-300)))
+			g[i] = math.Exp(prior[i] + rho*(math.Log(math.Max(g[i], 1e-300))-prior[i]))
 		}
 	}
 	normalise(g, mask)

@@ -7,8 +7,8 @@ import (
 
 // Fit learns a model from a snapshot:
 //
-//  1. the common curve g, smoothed by 1 h, its noise shrunk by what [GCMH]
-//     finds in it;
+//  1. the common curve g, smoothed by 1 h and shrunk, as far as [GCMH] finds
+//     noise in it, towards a power of the population's rhythm;
 //  2. rhythms, and k-means++ on sqrt(q) (k0 = 12, bw = 1.5 h, weights
 //     A/(A+12)) for each number of clusters tried;
 //  3. each cluster's response curve from exploration alone, leaning on g;
@@ -87,20 +87,18 @@ func (f *fitter) common() {
 		m.Responses += v
 	}
 	m.Main = GCMH(r, n)
-	smoothCurve(CommonCurve(m.Curve, r, n, 0), m.Mask)
-	calm(m.Curve, m.Mask, m.Main)
+	f.x, f.own = NewMatrix(f.d.Activity.Rows, f.s), NewMatrix(f.d.Activity.Rows, f.s)
 	PopulationRhythm(m.Rhythm, f.d.Activity)
+	f.curve(m.Curve, r, n, m.Main)
 	m.GlobalSlot = best(m.Curve, m.Mask)
 	f.halves[0].R, f.halves[0].N, f.halves[1].R, f.halves[1].N = Thin(r, n, f.o.Seed)
 	for h := range f.halves {
-		f.curves[h] = CommonCurve(make([]float64, f.s), f.halves[h].R, f.halves[h].N, 0)
-		smoothCurve(f.curves[h], m.Mask)
-		calm(f.curves[h], m.Mask, GCMH(f.halves[h].R, f.halves[h].N))
+		f.curves[h] = make([]float64, f.s)
+		f.curve(f.curves[h], f.halves[h].R, f.halves[h].N, GCMH(f.halves[h].R, f.halves[h].N))
 	}
 	for h := range f.halves {
 		f.halves[h].LogCurve = logs(f.curves[1-h])
 	}
-	f.x, f.own = NewMatrix(f.d.Activity.Rows, f.s), NewMatrix(f.d.Activity.Rows, f.s)
 	hellinger(f.x, f.weights, f.d.Activity, m.Rhythm, clusterPrior, clusterBandwidth)
 	parts := make([]float64, chunks*gradientWidth)
 	c := Choice{Folds: f.halves[:], Labels: f.labels, Person: f.own, Ridge: f.o.Ridge}
@@ -114,6 +112,35 @@ func (f *fitter) common() {
 	// until something better is found: the common curve alone
 	f.all = CountCells(r, n, make([]int32, r.Rows), 1, m.Curve)
 	f.keep(1, nil, m.Rhythm, m.Curve, f.all)
+}
+
+// curve learns the common curve from r and n: smoothed, and shrunk towards the
+// power of the population's rhythm that explains the responses best.
+func (f *fitter) curve(dst []float64, r, n Matrix, main Test) {
+	m, s := f.m, f.s
+	smoothCurve(CommonCurve(dst, r, n, 0), m.Mask)
+	prior := logs(m.Rhythm)
+	fold := Fold{LogCurve: make([]float64, s), Tables: [][]float64{prior}, R: r, N: n}
+	c := Choice{Folds: []Fold{fold}, Labels: make([]int32, r.Rows), Person: f.own, Ridge: f.o.Ridge} // own is 0 here
+	stride := max(1, r.Rows>>16)
+	parts := make([]float64, chunks*gradientWidth)
+	flat := c.evaluate([maxFeatures]float64{}, 2, stride, parts).value
+	power, value := c.climb([maxFeatures]float64{}, 2, stride, parts)
+	mean, exposed := 0.0, 0
+	for i := range prior {
+		prior[i] *= power[0]
+		if m.Mask.Has(i) {
+			mean += dst[i] / math.Exp(prior[i])
+			exposed++
+		}
+	}
+	if exposed > 0 { // the prior on the curve's scale
+		for i := range prior {
+			prior[i] += math.Log(mean / float64(exposed))
+		}
+	}
+	explained := 2 * (value - flat) * float64(stride)
+	calm(dst, m.Mask, prior, main.Statistic-explained, main.DF-1)
 }
 
 func logs(x []float64) []float64 {

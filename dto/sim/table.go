@@ -137,15 +137,25 @@ func (t *table) null(kind Kind) error {
 }
 
 func (t *table) replay(keep int, name, reference string, least float64) error {
-	o := t.o.Fit
-	o.Seed = t.o.Seed
-	r, err := Replay(t.o.Days, keep, o)
-	if err != nil {
-		return err
+	const draws = 5 // of the hours explored
+	mean, lowest, highest, note := 0.0, 0.0, 0.0, ""
+	for i := range draws {
+		o := t.o.Fit
+		o.Seed = t.o.Seed + uint64(i)
+		r, err := Replay(t.o.Days, keep, o)
+		if err != nil {
+			return err
+		}
+		mean += r.Lift / draws
+		if i == 0 {
+			lowest, highest = r.Lift, r.Lift
+			note = fmt.Sprintf("95 %% interval of the first %.3f to %.3f, %d people; the best hour over a random one: %+.2f", r.Low, r.High, r.People, r.GlobalOverRandom)
+		}
+		lowest, highest = min(lowest, r.Lift), max(highest, r.Lift)
 	}
 	t.add(Figure{
-		Name: name, Value: r.Lift, Reference: reference, Target: fmt.Sprintf(">= %g", least), Reached: r.Lift >= least,
-		Note: fmt.Sprintf("95 %% interval %.3f to %.3f, %d people; the best hour over a random one: %+.2f", r.Low, r.High, r.People, r.GlobalOverRandom),
+		Name: name, Value: mean, Reference: reference, Target: fmt.Sprintf(">= %g", least), Reached: mean >= least,
+		Note: fmt.Sprintf("mean of %d draws, %.3f to %.3f; %s", draws, lowest, highest, note),
 	})
 	return nil
 }
