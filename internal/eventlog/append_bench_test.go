@@ -19,11 +19,13 @@ func BenchmarkAppend(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			pool := devstack.NewDB(b)
 			campaign := kairos.NewID()
+
 			for b.Loop() {
+				ids := kairos.NewIDRange(at)
 				events := make([]kairos.Event, n)
 				for i := range events {
 					events[i] = kairos.Event{
-						Kind: kairos.NotificationPlanned, OccurredAt: at, Campaign: campaign, Contact: kairos.NewID(), Notification: kairos.NewID(),
+						Kind: kairos.NotificationPlanned, OccurredAt: at, Campaign: campaign, Contact: kairos.NewID(), Notification: ids.Nth(i),
 					}
 				}
 				require.NoError(b, pg.InTx(b.Context(), pool, func(tx pgx.Tx) error {
