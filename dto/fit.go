@@ -52,8 +52,8 @@ type fitter struct {
 	m       *Model
 	halves  [2]Fold      // thinned exploration
 	curves  [2][]float64 // g learnt on each half
-	x       Matrix       // sqrt(q), later the own deviation
-	own     Matrix
+	x       Matrix       // sqrt(q)
+	own     Matrix       // log(q_us/q_cs)
 	weights []float32
 	labels  []int32
 	all     Cells   // responses and expectations of everybody
