@@ -55,10 +55,18 @@ func (l *lloyd) seed(rng *rand.Rand) {
 		return last
 	}
 	cost := func(c []float32, dst []float64) float64 {
+		var parts [chunks]float64
+		each(n, func(chunk, lo, hi int) {
+			sum := 0.0
+			for i := lo; i < hi; i++ {
+				dst[i] = min(near[i], distance2(row(l.x, i), c))
+				sum += dst[i] * float64(l.w[i])
+			}
+			parts[chunk] = sum
+		})
 		sum := 0.0
-		for i := range n {
-			dst[i] = math.Min(near[i], distance2(row(l.x, i), c))
-			sum += dst[i] * float64(l.w[i])
+		for _, v := range parts {
+			sum += v
 		}
 		return sum
 	}
