@@ -131,6 +131,7 @@ func (a *server) reports() {
 			r, err := a.opts.Analysis.ROI(ctx, q.Campaign.ID)
 			return r, func(b *bytes.Buffer) error { return analysis.WriteROICSV(b, r) }, err
 		})
+	a.timing()
 }
 
 // report registers one report; W is the shape of its JSON, which the value's

@@ -12,6 +12,7 @@ import (
 type reportCmd struct {
 	Funnel reportFunnelCmd `cmd:"" help:"Print who was sent, opened, clicked, paid."`
 	ROI    reportROICmd    `cmd:"" name:"roi" help:"Print revenue, cost and return, attributed and incremental."`
+	Timing reportTimingCmd `cmd:"" help:"Print whether the chosen moments brought more responses than the usual time."`
 }
 
 // oneReport names a campaign's report.
@@ -150,4 +151,82 @@ func ratio(f *float64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f", *f)
+}
+
+type reportTimingCmd struct{ oneReport }
+
+// Run prints the timing report.
+func (c *reportTimingCmd) Run(ctx context.Context, t *terminal) error {
+	return c.run(ctx, t, "timing", timingWords)
+}
+
+// timingAnswer is the timing report's shape.
+type timingAnswer struct {
+	Verdict string `json:"verdict"`
+	Needed  *int64 `json:"needed"`
+	Arms    []struct {
+		Arm       string   `json:"arm"`
+		N         int64    `json:"n"`
+		Responses int64    `json:"responses"`
+		Rate      *float64 `json:"rate"`
+	} `json:"arms"`
+	Lift *struct {
+		Estimate *float64  `json:"estimate"`
+		Interval []float64 `json:"interval"`
+		P        float64   `json:"p"`
+	} `json:"lift"`
+	SRM *struct {
+		P  float64 `json:"p"`
+		OK bool    `json:"ok"`
+	} `json:"srm"`
+}
+
+func timingWords(raw []byte) (string, error) {
+	var r timingAnswer
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return "", fmt.Errorf("read timing: %w", err)
+	}
+	return r.words(), nil
+}
+
+func (r *timingAnswer) words() string {
+	moments := map[string]string{"control": "at the usual time", "explore": "at a random hour", "optimised": "at the chosen hour",
+		"preferred": "at an hour they asked for", "all": "at one time for everybody"}
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "group\tmessage came\tsent\tresponded\trate")
+	for _, a := range r.Arms {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", a.Arm, moments[a.Arm], a.N, a.Responses, percent(a.Rate))
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+	fmt.Fprintf(&b, "\nverdict: %s. %s\n", strings.ReplaceAll(r.Verdict, "_", " "), r.verdictWords())
+	if l := r.Lift; l != nil && l.Estimate != nil && len(l.Interval) == 2 {
+		fmt.Fprintf(&b, "lift: %+.1f %% responses at the chosen hour against the usual time, 95 %% interval %+.1f %% to %+.1f %%, p %.2g\n",
+			100**l.Estimate, 100*l.Interval[0], 100*l.Interval[1], l.P)
+	}
+	switch {
+	case r.SRM == nil:
+	case r.SRM.OK:
+		fmt.Fprintf(&b, "check: the groups have the sizes they were meant to have (p %.2g)\n", r.SRM.P)
+	default:
+		fmt.Fprintf(&b, "check: THE GROUPS DO NOT HAVE THE SIZES THEY WERE MEANT TO HAVE (p %.2g). Do not trust the comparison before the cause is found.\n", r.SRM.P)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// verdictWords says what the verdict means for the next campaign.
+func (r *timingAnswer) verdictWords() string {
+	switch {
+	case r.Verdict == "better":
+		return "The chosen hours brought more responses than the usual time."
+	case r.Verdict == "worse":
+		return "The chosen hours brought fewer responses than the usual time."
+	case r.Verdict == "no_detectable_difference":
+		return "The groups are large enough to show a difference that matters, and there is none."
+	case r.Needed != nil:
+		return fmt.Sprintf("About %d more messages are needed in the smaller group.", *r.Needed)
+	case r.Lift == nil:
+		return "There is nothing to compare: it takes a schedule with a choice of hours, a control group, and responses."
+	}
+	return "Nothing can be said yet."
 }
