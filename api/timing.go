@@ -27,15 +27,17 @@ type TimingArm struct {
 
 // TimingLift compares optimised with control.
 type TimingLift struct {
+	_        struct{}   `nullable:"true"`
 	Estimate *float64   `json:"estimate" doc:"Rate of optimised over that of control - 1; null when control has no response."`
-	Interval *[]float64 `json:"interval" doc:"Of estimate, 95 %."`
+	Interval *[]float64 `json:"interval" nullable:"true" doc:"Of estimate, 95 %; null with it."`
 	P        float64    `json:"p" doc:"Two-sided."`
 }
 
 // TimingSRM is the check of the arms' sizes.
 type TimingSRM struct {
-	P  float64 `json:"p"`
-	OK bool    `json:"ok" doc:"false (p below 0.001): something treats the arms differently, and no lift may be believed."`
+	_  struct{} `nullable:"true"`
+	P  float64  `json:"p"`
+	OK bool     `json:"ok" doc:"false (p below 0.001): something treats the arms differently, and no lift may be believed."`
 }
 
 func (a *server) timing() {
