@@ -3,7 +3,7 @@
 //
 // Takes: what collectors spooled (Ship), what clients report (Record), and
 // the event log that all stages write.
-// Gives: the funnel and ROI reports and their CSV, the log's events page by
+// Gives: the funnel, ROI and timing reports and their CSV, the log's events page by
 // page, by person and live, and posted to those who subscribed.
 // Owns: the tables journeys, actions, rollups, revenue, conversions,
 // subscriptions, subscription_deliveries.

@@ -76,9 +76,8 @@ func compareRates(treated, control armCount, minLift float64) (rates, error) {
 	return r, nil
 }
 
-// sharesOf returns the share of people that each arm is to have. The holdout is
-// drawn by a lot of its own, the other arms from those it leaves. Preferred
-// hours are part of optimised: both are what control and explore leave.
+// sharesOf returns the share of people that each arm is to have. Preferred
+// hours are part of optimised: both are what the other arms leave.
 func sharesOf(spec kairos.CampaignSpec) map[kairos.Arm]float64 {
 	e, shares := spec.Experiment, map[kairos.Arm]float64{}
 	put := func(arm kairos.Arm, share float64) {
@@ -91,9 +90,9 @@ func sharesOf(spec kairos.CampaignSpec) map[kairos.Arm]float64 {
 		put(kairos.ArmAll, 1-e.Holdout)
 		return shares
 	}
-	put(kairos.ArmControl, (1-e.Holdout)*e.Control)
-	put(kairos.ArmExplore, (1-e.Holdout)*e.Explore)
-	put(kairos.ArmOptimised, (1-e.Holdout)*(1-e.Control-e.Explore))
+	put(kairos.ArmControl, e.Control)
+	put(kairos.ArmExplore, e.Explore)
+	put(kairos.ArmOptimised, 1-e.Holdout-e.Control-e.Explore)
 	return shares
 }
 

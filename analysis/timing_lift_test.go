@@ -78,9 +78,9 @@ func TestTimingSampleRatio(t *testing.T) {
 		is   bool
 		ok   bool
 	}{
-		"as planned":             {optimisedSpec(e), map[kairos.Arm]armCount{kairos.ArmHoldout: drawn(5000), kairos.ArmControl: drawn(19000), kairos.ArmExplore: drawn(9500), kairos.ArmOptimised: drawn(60000), kairos.ArmPreferred: drawn(6500)}, true, true},
-		"control lost some":      {optimisedSpec(e), map[kairos.Arm]armCount{kairos.ArmHoldout: drawn(5000), kairos.ArmControl: drawn(18000), kairos.ArmExplore: drawn(9500), kairos.ArmOptimised: drawn(66500)}, true, false},
-		"the holdout is missing": {optimisedSpec(e), map[kairos.Arm]armCount{kairos.ArmControl: drawn(190), kairos.ArmExplore: drawn(95), kairos.ArmOptimised: drawn(665)}, true, false},
+		"as planned":             {optimisedSpec(e), map[kairos.Arm]armCount{kairos.ArmHoldout: drawn(5000), kairos.ArmControl: drawn(20000), kairos.ArmExplore: drawn(10000), kairos.ArmOptimised: drawn(58500), kairos.ArmPreferred: drawn(6500)}, true, true},
+		"control lost some":      {optimisedSpec(e), map[kairos.Arm]armCount{kairos.ArmHoldout: drawn(5000), kairos.ArmControl: drawn(19000), kairos.ArmExplore: drawn(10000), kairos.ArmOptimised: drawn(66000)}, true, false},
+		"the holdout is missing": {optimisedSpec(e), map[kairos.Arm]armCount{kairos.ArmControl: drawn(200), kairos.ArmExplore: drawn(100), kairos.ArmOptimised: drawn(650)}, true, false},
 		"one arm":                {optimisedSpec(kairos.Experiment{}), map[kairos.Arm]armCount{kairos.ArmOptimised: drawn(100)}, false, false},
 		"somebody without a lot": {optimisedSpec(kairos.Experiment{}), map[kairos.Arm]armCount{kairos.ArmOptimised: drawn(100), kairos.ArmControl: drawn(1)}, true, false},
 		"nobody yet":             {optimisedSpec(e), nil, false, false},

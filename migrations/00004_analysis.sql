@@ -17,6 +17,7 @@ CREATE TABLE journeys (
     state           jsonb NOT NULL        -- analysis.facts: the set of what is known
 ) WITH (fillfactor = 70);
 CREATE INDEX journeys_contact ON journeys (contact);
+CREATE INDEX journeys_campaign ON journeys (campaign, arm);
 
 -- What people did that may be a campaign's goal: page events, payments, custom events, each
 -- with its person. An action may come before the message's own facts; both meet here.

@@ -87,9 +87,9 @@ func decide(c *campaign, p *person, loc *time.Location, zoneKnown bool, now time
 	case now.Sub(d.at) > c.window():
 		return d.skip(kairos.ReasonMissed)
 	}
-	// The holdout is drawn last: it is compared with those who are written to,
-	// so it must have passed every rule they passed.
-	if draw(c.id, p.id, "holdout") < c.spec.Experiment.Holdout {
+	// The holdout is set apart last: it is compared with those who are written
+	// to, so it must have passed every rule they passed.
+	if draw(c.id, p.id, "arm") < c.spec.Experiment.Holdout {
 		d.state, d.arm, d.propensity, d.reason = kairos.StateHeldOut, kairos.ArmHoldout, c.spec.Experiment.Holdout, ""
 	}
 	return d
@@ -129,7 +129,7 @@ func (d *decision) choose(c *campaign, p *person, loc *time.Location, now time.T
 	}
 }
 
-// optimise draws the arm and takes a slot of the window: the baseline for
+// optimise draws the arm, each share one of all people, and takes a slot of the window: the baseline for
 // control, a uniformly drawn one for explore, one the person asked for, or the
 // model's. While there is no model its fallback is the baseline.
 func (d *decision) optimise(c *campaign, p *person, loc *time.Location, start time.Time) {
@@ -159,10 +159,12 @@ func (d *decision) optimise(c *campaign, p *person, loc *time.Location, start ti
 	d.eligible = maskOf(hours)
 	u, e := draw(c.id, p.id, "arm"), c.spec.Experiment
 	switch {
-	case u < e.Control:
+	case u < e.Holdout: // not sent; the moment it would have been
+		d.base(c, hours, loc)
+	case u < e.Holdout+e.Control:
 		d.arm = kairos.ArmControl
 		d.base(c, hours, loc)
-	case u < e.Control+e.Explore:
+	case u < e.Holdout+e.Control+e.Explore:
 		d.arm = kairos.ArmExplore
 		h := hours[int(draw(c.id, p.id, "slot")*float64(len(hours)))]
 		d.at, d.jitter, d.propensity = h.from, h.until, 1/float64(len(hours))

@@ -121,7 +121,7 @@ func TestArmsKeepTheirShares(t *testing.T) {
 		}
 	}
 	for arm, share := range map[kairos.Arm]float64{
-		kairos.ArmHoldout: .05, kairos.ArmControl: .95 * .2, kairos.ArmExplore: .95 * .1, kairos.ArmOptimised: .95 * .7,
+		kairos.ArmHoldout: .05, kairos.ArmControl: .2, kairos.ArmExplore: .1, kairos.ArmOptimised: .65,
 	} {
 		sd := math.Sqrt(n * share * (1 - share))
 		require.InDelta(t, n*share, count[arm], 5*sd, arm)

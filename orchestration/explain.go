@@ -122,7 +122,7 @@ func outcomes(c *campaign, e *Explanation) []RuleOutcome {
 		if e.State == kairos.StateHeldOut {
 			said = "held out"
 		}
-		out = append(out, RuleOutcome{"holdout", fmt.Sprintf("%s: drew %.4f of %.4f", said, draw(e.Campaign, e.Contact, "holdout"), h)})
+		out = append(out, RuleOutcome{"holdout", fmt.Sprintf("%s: drew %.4f of %.4f", said, draw(e.Campaign, e.Contact, "arm"), h)})
 	}
 	if c.spec.Schedule.Mode == kairos.ModeOptimised && e.State != kairos.StateHeldOut {
 		out = append(out, RuleOutcome{"arm", fmt.Sprintf("%s: drew %.4f", e.Arm, draw(e.Campaign, e.Contact, "arm"))})
