@@ -169,12 +169,18 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 	if err != nil {
 		return nil, err
 	}
-	p.server = &http.Server{
+	p.server = httpServer(handler)
+	return p, nil
+}
+
+// httpServer bounds how long a caller may take; calls that stream move their
+// own deadlines.
+func httpServer(handler http.Handler) *http.Server {
+	return &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
-	return p, nil
 }
 
 // handler sends the tracking paths straight to the collector; the rest goes
