@@ -19,16 +19,11 @@ const learnReader = "creation.preferences"
 // call: each event's data is laid over their preferences, field by field, in
 // the log's order. The leader calls it each second.
 func (c *Creation) Learn(ctx context.Context) error {
-	const limit = 1000
-	for {
-		n, err := eventlog.Tail(ctx, c.pool, learnReader, eventlog.Filter{Kinds: []string{kairos.ContactPreferred}}, limit, c.learn)
-		if err != nil {
-			return fmt.Errorf("learn preferences: %w", err)
-		}
-		if n < limit {
-			return nil
-		}
+	err := eventlog.Drain(ctx, c.pool, learnReader, eventlog.Filter{Kinds: []string{kairos.ContactPreferred}}, c.learn)
+	if err != nil {
+		return fmt.Errorf("learn preferences: %w", err)
 	}
+	return nil
 }
 
 func (c *Creation) learn(ctx context.Context, tx pgx.Tx, events []kairos.Event) error {

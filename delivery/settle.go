@@ -65,8 +65,7 @@ func (d *Delivery) settle(ctx context.Context, e *endings) error {
 			}
 			events = more
 		}
-		err := d.write(ctx, tx, e, events)
-		return err
+		return d.write(ctx, tx, e, events)
 	})
 	if err != nil {
 		return fmt.Errorf("settle attempts: %w", err)

@@ -31,46 +31,40 @@ type decision struct {
 	jitter     time.Time // zero: exactly at; else anywhere in [at, jitter)
 }
 
-// rule names one question of a decision, in the order they are asked. The
-// first that answers with a reason ends it.
+// rule is one question of a decision, in the order they are asked. The first
+// that refuses ends it, with its reason.
 type rule struct {
-	name string
-	ask  func(c *campaign, p *person) kairos.Reason
+	name    string
+	reason  kairos.Reason
+	refuses func(c *campaign, p *person) bool
 }
 
-// consentRules are asked of everybody. For marketing all hold; a transactional
-// message asks only those that always hold.
+// consentRules are asked of everybody; the wishes of the last three bind
+// marketing alone.
 var consentRules = []rule{
-	{"contact_exists", func(_ *campaign, p *person) kairos.Reason { return when(p.missing, kairos.ReasonNoContact) }},
-	{"not_erased", func(_ *campaign, p *person) kairos.Reason { return when(p.erased, kairos.ReasonErased) }},
-	{"has_address", func(_ *campaign, p *person) kairos.Reason { return when(!p.hasAddress, kairos.ReasonNoAddress) }},
-	{"not_suppressed", func(_ *campaign, p *person) kairos.Reason { return when(p.suppressed, kairos.ReasonSuppressed) }},
-	{"not_unsubscribed", func(c *campaign, p *person) kairos.Reason {
-		return when(c.spec.Marketing() && p.unsubscribed, kairos.ReasonUnsubscribed)
+	{"contact_exists", kairos.ReasonNoContact, func(_ *campaign, p *person) bool { return p.missing }},
+	{"not_erased", kairos.ReasonErased, func(_ *campaign, p *person) bool { return p.erased }},
+	{"has_address", kairos.ReasonNoAddress, func(_ *campaign, p *person) bool { return !p.hasAddress }},
+	{"not_suppressed", kairos.ReasonSuppressed, func(_ *campaign, p *person) bool { return p.suppressed }},
+	{"not_unsubscribed", kairos.ReasonUnsubscribed, func(c *campaign, p *person) bool {
+		return c.spec.Marketing() && p.unsubscribed
 	}},
-	{"consents_to_channel", func(c *campaign, p *person) kairos.Reason {
+	{"consents_to_channel", kairos.ReasonNoConsent, func(c *campaign, p *person) bool {
 		allowed, said := p.preferences.Channels[string(kairos.Email)]
-		return when(c.spec.Marketing() && said && !allowed, kairos.ReasonNoConsent)
+		return c.spec.Marketing() && said && !allowed
 	}},
-	{"consents_to_topic", func(c *campaign, p *person) kairos.Reason {
+	{"consents_to_topic", kairos.ReasonTopicRefused, func(c *campaign, p *person) bool {
 		allowed, said := p.preferences.Topics[c.spec.Topic]
-		return when(c.spec.Marketing() && c.spec.Topic != "" && said && !allowed, kairos.ReasonTopicRefused)
+		return c.spec.Marketing() && c.spec.Topic != "" && said && !allowed
 	}},
-}
-
-func when(is bool, r kairos.Reason) kairos.Reason {
-	if is {
-		return r
-	}
-	return ""
 }
 
 // decide is pure: the same campaign, person and moment give the same decision.
 func decide(c *campaign, p *person, loc *time.Location, zoneKnown bool, now time.Time) decision {
 	d := decision{state: kairos.StatePlanned, arm: kairos.ArmAll, propensity: 1, zone: loc.String(), at: now}
 	for _, r := range consentRules {
-		if reason := r.ask(c, p); reason != "" {
-			return d.skip(reason)
+		if r.refuses(c, p) {
+			return d.skip(r.reason)
 		}
 	}
 	d.choose(c, p, loc, now)

@@ -101,7 +101,7 @@ func outcomes(c *campaign, e *Explanation) []RuleOutcome {
 	var out []RuleOutcome
 	if e.State == kairos.StateSkipped {
 		for _, r := range consentRules {
-			if ruleGives(r.name, reason) {
+			if r.reason == reason {
 				return append(out, RuleOutcome{r.name, string(reason)})
 			}
 			out = append(out, RuleOutcome{r.name, "passed"})
@@ -131,26 +131,4 @@ func outcomes(c *campaign, e *Explanation) []RuleOutcome {
 		}
 	}
 	return out
-}
-
-// ruleGives tells which consent rule a reason comes from.
-func ruleGives(rule string, r kairos.Reason) bool {
-	switch r {
-	case kairos.ReasonNoContact:
-		return rule == "contact_exists"
-	case kairos.ReasonErased:
-		return rule == "not_erased"
-	case kairos.ReasonNoAddress:
-		return rule == "has_address"
-	case kairos.ReasonSuppressed:
-		return rule == "not_suppressed"
-	case kairos.ReasonUnsubscribed:
-		return rule == "not_unsubscribed"
-	case kairos.ReasonNoConsent:
-		return rule == "consents_to_channel"
-	case kairos.ReasonTopicRefused:
-		return rule == "consents_to_topic"
-	default:
-		return false
-	}
 }

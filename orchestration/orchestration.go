@@ -68,12 +68,6 @@ type SendTask struct{ kairos.Ref }
 // Kind implements kairos.Task.
 func (SendTask) Kind() string { return kairos.KindSend }
 
-// UrgentTask tells that delivery has a transactional message to send.
-type UrgentTask struct{ kairos.Ref }
-
-// Kind implements kairos.Task.
-func (UrgentTask) Kind() string { return kairos.KindUrgent }
-
 // campaign is what planning needs to know of one.
 type campaign struct {
 	id     kairos.ID

@@ -89,16 +89,6 @@ func Reissue(ctx context.Context, tx pgx.Tx, ref kairos.Ref) (bool, error) {
 	return tag.RowsAffected() == 1, nil
 }
 
-// Open reports how many batches of a campaign are not over.
-func Open(ctx context.Context, db DB, campaign kairos.ID) (n int64, err error) {
-	err = db.QueryRow(ctx, `
-		SELECT count(*) FROM batches WHERE campaign = $1 AND state IN ('planned', 'queued', 'running')`, campaign).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count open batches of %s: %w", campaign, err)
-	}
-	return n, nil
-}
-
 // Unqueue takes back batches whose doorbell could not be rung: planned again
 // under a new epoch.
 func Unqueue(ctx context.Context, db DB, refs []kairos.Ref) error {

@@ -163,6 +163,19 @@ func Tail(ctx context.Context, pool interface {
 	return len(events), nil
 }
 
+// Drain is Tail, chunk after chunk of at most 1,000 events, until the reader is
+// at the end.
+func Drain(ctx context.Context, pool interface {
+	Begin(context.Context) (pgx.Tx, error)
+}, reader string, f Filter, fn func(ctx context.Context, tx pgx.Tx, events []kairos.Event) error) error {
+	const chunk = 1000
+	for {
+		if n, err := Tail(ctx, pool, reader, f, chunk, fn); err != nil || n < chunk {
+			return err
+		}
+	}
+}
+
 // Reset puts a reader back to the start of the log, in the transaction that
 // clears what it had built: a rebuild by replay.
 func Reset(ctx context.Context, tx pgx.Tx, reader string) error {
