@@ -35,9 +35,10 @@ var law = map[string][]string{
 	"delivery/email":        {".", "delivery", "internal/content"},
 	"delivery/*":            {".", "delivery", "delivery/email", "internal/content"},
 	"analysis":              {".", "dto", "internal/batch", "internal/eventlog", "internal/outbound", "internal/pg", "internal/spool"},
+	"analysis/timing":       {".", "dto", "internal/batch", "internal/eventlog", "internal/pg"},
 	"api/track":             {".", "internal/spool", "internal/token"},
-	"api/dashboard":         {".", "creation", "delivery", "analysis", "internal/devstack"},
-	"api":                   {".", "creation", "orchestration", "delivery", "analysis", "api/track", "api/dashboard", "internal/pg"},
+	"api/dashboard":         {".", "creation", "delivery", "analysis", "analysis/timing", "internal/devstack"},
+	"api":                   {".", "creation", "orchestration", "delivery", "analysis", "analysis/timing", "api/track", "api/dashboard", "internal/pg"},
 	"cmd/kairos":            {"*"},
 	"cmd/kairos-bench":      {"*"},
 }

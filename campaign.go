@@ -22,19 +22,19 @@ const (
 
 // CampaignSpec is what a marketer asks for: the body of POST /v1/campaigns.
 type CampaignSpec struct {
-	Name           string     `json:"name"`
-	Purpose        string     `json:"purpose,omitempty"` // marketing (default), transactional, ...
-	Topic          string     `json:"topic,omitempty"`   // of the preference page
-	Classification []string   `json:"classification,omitempty"`
-	Channels       []Channel  `json:"channels"`
-	Template       ID         `json:"template"`
-	Audience       Audience   `json:"audience"`
-	Schedule       Schedule   `json:"schedule"`
-	Experiment     Experiment `json:"experiment,omitzero"`
-	Goal           Goal       `json:"goal,omitzero"`
-	Cost           Cost       `json:"cost,omitzero"`
-	UTM            UTM        `json:"utm,omitzero"`
-	Latest         *time.Time `json:"latest,omitempty"` // nothing is sent after it
+	Name           string      `json:"name"`
+	Purpose        string      `json:"purpose,omitempty"` // marketing (default), transactional, ...
+	Topic          string      `json:"topic,omitempty"`   // of the preference page
+	Classification []string    `json:"classification,omitempty"`
+	Channels       []Channel   `json:"channels"`
+	Template       ID          `json:"template"`
+	Audience       Audience    `json:"audience"`
+	Schedule       Schedule    `json:"schedule"`
+	Experiment     *Experiment `json:"experiment,omitempty"` // nil: the installation decides where hours are chosen, else everybody is written to
+	Goal           Goal        `json:"goal,omitzero"`
+	Cost           Cost        `json:"cost,omitzero"`
+	UTM            UTM         `json:"utm,omitzero"`
+	Latest         *time.Time  `json:"latest,omitempty"` // nothing is sent after it
 }
 
 // Marketing reports whether consent and unsubscriptions bind the campaign.
@@ -62,6 +62,15 @@ type Schedule struct {
 	LocalTime LocalTime  `json:"local_time,omitzero"` // mode local
 	Window    Duration   `json:"window,omitzero"`     // optimised: slots are chosen within it; all: a moment missed by more is skipped. Default 24h
 	Baseline  LocalTime  `json:"baseline,omitzero"`   // optimised: the control arm's and the fallback's time. Default 10:00
+}
+
+// Shares returns the experiment that was asked for; where none was, no arm has
+// a share.
+func (s *CampaignSpec) Shares() Experiment {
+	if s.Experiment == nil {
+		return Experiment{}
+	}
+	return *s.Experiment
 }
 
 // Experiment gives the shares of the arms; what remains is the schedule's own.

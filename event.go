@@ -105,6 +105,23 @@ const (
 	ContactPreferred = "contact.preferred"
 	// ContactErased: the person's data was removed; the row stays for the counts.
 	ContactErased = "contact.erased"
+	// ModelTrained: a timing model was fitted; data.version, data.verdict, data.reason.
+	ModelTrained = "model.trained"
+	// ModelFailed: a training run failed; the active model, if any, stays.
+	ModelFailed = "model.failed"
+	// ModelOnTrial: a candidate receives a share of the traffic.
+	ModelOnTrial = "model.canary_started"
+	// ModelJudged: the trial has its result; data.pass, data.reason.
+	ModelJudged = "model.canary_judged"
+	// ModelPromoted: a person made a model the one that plans; data.actor, data.reason.
+	ModelPromoted = "model.promoted"
+	// ModelRejected: a model will not be used; data.actor, data.reason.
+	ModelRejected = "model.rejected"
+	// ModelRolledBack: a person took the active model out of service; data.actor, data.reason, data.to.
+	ModelRolledBack = "model.rolled_back"
+	// ModelDrifted: the active model no longer does what it did when it was promoted: an alarm.
+	ModelDrifted = "model.drifted"
+
 	// ImportFinished: an import of contacts ended; data holds its counts.
 	ImportFinished = "import.finished"
 )

@@ -28,4 +28,6 @@ const (
 	KindUrgent = "delivery.send_first" // transactional messages, ahead of campaigns
 
 	KindDistribute = "analysis.distribute" // events are posted to a subscriber
+	KindTrain      = "analysis.train"      // a snapshot becomes a timing model
+	KindScore      = "analysis.score"      // people's hours are computed anew under a model
 )

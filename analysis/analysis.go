@@ -43,6 +43,11 @@ type Options struct {
 	// Bucket: hits without a key of their own that are alike and fall into the
 	// same span of this length are one event. Default 1 s.
 	Bucket time.Duration
+	// ResponseWindow is how long after one of our messages a person's activity
+	// is taken for an answer to it, not for a rhythm of their own. Default 24 h.
+	ResponseWindow time.Duration
+	// DefaultZone is used for contacts without a time zone. Default UTC.
+	DefaultZone *time.Location
 	// MinLift is the smallest relative difference to the mean revenue that an
 	// experiment must be able to see before it may say "no detectable
 	// difference". Default 0.1.
@@ -92,6 +97,12 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Analysis {
 	}
 	if opts.Bucket <= 0 {
 		opts.Bucket = time.Second
+	}
+	if opts.ResponseWindow <= 0 {
+		opts.ResponseWindow = 24 * time.Hour
+	}
+	if opts.DefaultZone == nil {
+		opts.DefaultZone = time.UTC
 	}
 	if opts.MinLift <= 0 {
 		opts.MinLift = 0.1

@@ -79,7 +79,7 @@ func compareRates(treated, control armCount, minLift float64) (rates, error) {
 // sharesOf returns the share of people that each arm is to have. Preferred
 // hours are part of optimised: both are what the other arms leave.
 func sharesOf(spec kairos.CampaignSpec) map[kairos.Arm]float64 {
-	e, shares := spec.Experiment, map[kairos.Arm]float64{}
+	e, shares := spec.Shares(), map[kairos.Arm]float64{}
 	put := func(arm kairos.Arm, share float64) {
 		if share > 1e-9 {
 			shares[arm] = share

@@ -13,7 +13,7 @@ import (
 )
 
 func optimisedSpec(e kairos.Experiment) kairos.CampaignSpec {
-	return kairos.CampaignSpec{Schedule: kairos.Schedule{Mode: kairos.ModeOptimised}, Experiment: e}
+	return kairos.CampaignSpec{Schedule: kairos.Schedule{Mode: kairos.ModeOptimised}, Experiment: &e}
 }
 
 // arm writes n messages of an arm to the log, all sent, and lets the first
@@ -135,7 +135,7 @@ func TestTimingFollowsTheGoal(t *testing.T) {
 func TestTimingWithoutAComparison(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{})
-	at := kairos.CampaignSpec{Schedule: kairos.Schedule{Mode: kairos.ModeAt}, Experiment: kairos.Experiment{Holdout: 0.5}}
+	at := kairos.CampaignSpec{Schedule: kairos.Schedule{Mode: kairos.ModeAt}, Experiment: &kairos.Experiment{Holdout: 0.5}}
 	for name, c := range map[string]struct {
 		spec  kairos.CampaignSpec
 		seed  func(id kairos.ID)

@@ -18,6 +18,7 @@ import (
 
 	"kairos"
 	"kairos/analysis"
+	"kairos/analysis/timing"
 	"kairos/creation"
 	"kairos/delivery"
 	"kairos/orchestration"
@@ -32,6 +33,7 @@ type Options struct {
 	Orchestration *orchestration.Orchestration // required
 	Delivery      *delivery.Delivery           // required
 	Analysis      *analysis.Analysis           // required
+	Timing        *timing.Registry             // required
 
 	PublicURL string                  // base of the links in messages, named in the description; may be empty
 	Track     http.Handler            // /o /c /u /t /k.js; nil: 404

@@ -137,7 +137,7 @@ func (s *CampaignSpec) spec() kairos.CampaignSpec {
 		out.Audience.Segment = s.Audience.Segment.ID
 	}
 	if e := s.Experiment; e != nil {
-		out.Experiment = kairos.Experiment{Holdout: e.Holdout, Control: e.Control, Explore: e.Explore}
+		out.Experiment = &kairos.Experiment{Holdout: e.Holdout, Control: e.Control, Explore: e.Explore}
 	}
 	if g := s.Goal; g != nil {
 		out.Goal = kairos.Goal{Kind: g.Kind, AttributionWindow: g.AttributionWindow.Duration}
@@ -162,7 +162,7 @@ func specOf(s *kairos.CampaignSpec) CampaignSpec {
 	for _, c := range s.Channels {
 		out.Channels = append(out.Channels, string(c))
 	}
-	if e := s.Experiment; e != (kairos.Experiment{}) {
+	if e := s.Experiment; e != nil {
 		out.Experiment = &Experiment{e.Holdout, e.Control, e.Explore}
 	}
 	if g := s.Goal; g != (kairos.Goal{}) {

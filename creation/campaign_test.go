@@ -43,7 +43,7 @@ func TestCreateCampaignNamesTheField(t *testing.T) {
 		"share":           {"experiment.holdout", func(s *kairos.CampaignSpec) { s.Experiment.Holdout = 1.5 }},
 		"share negative":  {"experiment.explore", func(s *kairos.CampaignSpec) { s.Experiment.Explore = -0.1 }},
 		"shares": {"experiment", func(s *kairos.CampaignSpec) {
-			s.Experiment = kairos.Experiment{Holdout: 0.5, Control: 0.3, Explore: 0.3}
+			s.Experiment = &kairos.Experiment{Holdout: 0.5, Control: 0.3, Explore: 0.3}
 		}},
 		"goal":        {"goal.kind", func(s *kairos.CampaignSpec) { s.Goal.Kind = "Payment" }},
 		"attribution": {"goal.attribution_window", func(s *kairos.CampaignSpec) { s.Goal.AttributionWindow = -5 }},
@@ -71,7 +71,7 @@ func TestCreateCampaignStoresDefaults(t *testing.T) {
 	h := newHouse(t, creation.Options{})
 	s := h.spec()
 	s.Channels, s.Schedule = nil, kairos.Schedule{Mode: kairos.ModeOptimised}
-	s.Experiment = kairos.Experiment{Holdout: 0.1, Control: 0.2, Explore: 0.7}
+	s.Experiment = &kairos.Experiment{Holdout: 0.1, Control: 0.2, Explore: 0.7}
 	s.UTM.Source = "kairos"
 	c, err := h.CreateCampaign(context.Background(), s, kairos.Ticket{Origin: "api"})
 	require.NoError(t, err)

@@ -51,7 +51,7 @@ func (c *Creation) Estimate(ctx context.Context, id kairos.ID) (Estimate, error)
 	if err != nil {
 		return Estimate{}, fmt.Errorf("estimate campaign %s: %w", id, err)
 	}
-	e.HeldOut = int64(float64(e.Reachable)*p.Spec.Experiment.Holdout + 0.5)
+	e.HeldOut = int64(float64(e.Reachable)*p.Spec.Shares().Holdout + 0.5)
 	e.Messages = e.Reachable - e.HeldOut
 	e.Cost = p.Spec.Cost.Fixed + p.Spec.Cost.PerMessage*kairos.Amount(e.Messages)
 	return e, nil

@@ -71,7 +71,7 @@ func checkSpec(s *kairos.CampaignSpec, now time.Time) error {
 	for _, check := range []func() error{
 		func() error { return checkAudience(&s.Audience) },
 		func() error { return checkSchedule(&s.Schedule, now) },
-		func() error { return checkExperiment(s.Experiment) },
+		func() error { return checkExperiment(s.Shares()) },
 		func() error { return checkGoal(&s.Goal) },
 		func() error { return checkCost(&s.Cost) },
 	} {

@@ -9,6 +9,7 @@ CREATE TABLE journeys (
     contact         uuid NOT NULL,
     arm             text NOT NULL,
     channel         text NOT NULL,
+    model           int,                  -- timing model that chose the hour; NULL: none did
     starts_at       timestamptz,          -- the planned moment, also of the held out: start of their window
     sent_at         timestamptz,          -- first attempt that counts
     until_at        timestamptz,          -- no later action concerns this journey
@@ -18,6 +19,7 @@ CREATE TABLE journeys (
 ) WITH (fillfactor = 70);
 CREATE INDEX journeys_contact ON journeys (contact);
 CREATE INDEX journeys_campaign ON journeys (campaign, arm);
+CREATE INDEX journeys_explored ON journeys (sent_at) WHERE arm = 'explore';
 
 -- What people did that may be a campaign's goal: page events, payments, custom events, each
 -- with its person. An action may come before the message's own facts; both meet here.

@@ -83,8 +83,8 @@ func decide(c *campaign, p *person, loc *time.Location, zoneKnown bool, now time
 	}
 	// The holdout is set apart last: it is compared with those who are written
 	// to, so it must have passed every rule they passed.
-	if draw(c.id, p.id, "arm") < c.spec.Experiment.Holdout {
-		d.state, d.arm, d.propensity, d.reason = kairos.StateHeldOut, kairos.ArmHoldout, c.spec.Experiment.Holdout, ""
+	if draw(c.id, p.id, "arm") < c.spec.Shares().Holdout {
+		d.state, d.arm, d.propensity, d.reason = kairos.StateHeldOut, kairos.ArmHoldout, c.spec.Shares().Holdout, ""
 	}
 	return d
 }
@@ -151,7 +151,7 @@ func (d *decision) optimise(c *campaign, p *person, loc *time.Location, start ti
 		return
 	}
 	d.eligible = maskOf(hours)
-	u, e := draw(c.id, p.id, "arm"), c.spec.Experiment
+	u, e := draw(c.id, p.id, "arm"), c.spec.Shares()
 	switch {
 	case u < e.Holdout: // not sent; the moment it would have been
 		d.base(c, hours, loc)

@@ -22,7 +22,7 @@ func load(t testing.TB, name string) *time.Location {
 
 func optimised(e kairos.Experiment) *campaign {
 	return &campaign{id: kairos.MustID("01930000-0000-7000-8000-000000000001"), start: monday, spec: kairos.CampaignSpec{
-		Purpose: "marketing", Experiment: e,
+		Purpose: "marketing", Experiment: &e,
 		Schedule: kairos.Schedule{Mode: kairos.ModeOptimised, Window: kairos.Duration(24 * time.Hour), Baseline: kairos.ClockTime(9, 30)},
 	}}
 }

@@ -117,7 +117,7 @@ func outcomes(c *campaign, e *Explanation) []RuleOutcome {
 		out = append(out, RuleOutcome{"zone", e.Slot.Zone})
 	}
 	out = append(out, RuleOutcome{"schedule_" + c.spec.Schedule.Mode, e.Slot.Local})
-	if h := c.spec.Experiment.Holdout; h > 0 {
+	if h := c.spec.Shares().Holdout; h > 0 {
 		said := "written to"
 		if e.State == kairos.StateHeldOut {
 			said = "held out"

@@ -27,6 +27,7 @@ import (
 
 	"kairos"
 	"kairos/analysis"
+	"kairos/analysis/timing"
 	"kairos/creation"
 	"kairos/delivery"
 	"kairos/internal/devstack"
@@ -43,6 +44,7 @@ type Options struct {
 	Creation *creation.Creation
 	Delivery *delivery.Delivery
 	Analysis *analysis.Analysis
+	Timing   *timing.Registry
 	Clock    kairos.Clock // domain time; default the machine's
 
 	// Mail is the catcher whose inbox is shown; nil: there is no inbox.

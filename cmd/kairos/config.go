@@ -48,6 +48,10 @@ type settings struct {
 	SendGridURL        string   `name:"sendgrid-url" help:"SendGrid host: regional, or one for tests." env:"KAIROS_SENDGRID_URL" default:"https://api.sendgrid.com"`
 	SendGridWebhookKey string   `name:"sendgrid-webhook-key" help:"Public key of SendGrid's signed event web hook." env:"KAIROS_SENDGRID_WEBHOOK_KEY" placeholder:"KEY"`
 
+	ResponseWindow time.Duration `help:"How long after sending a click counts as a response to the moment." env:"KAIROS_RESPONSE_WINDOW" default:"24h"`
+	TrainEvery     time.Duration `help:"Time between trainings of the timing model; negative: on request alone." env:"KAIROS_TRAIN_EVERY" default:"168h"`
+	CanaryShare    float64       `help:"Share of the optimised arm that a timing model on trial receives." env:"KAIROS_CANARY_SHARE" default:"0.5"`
+
 	ClockScale float64       `help:"Run domain time this many times as fast; simulations only." env:"KAIROS_CLOCK_SCALE" default:"1"`
 	Grace      time.Duration `help:"How long a stop may take to finish what is in flight." env:"KAIROS_GRACE" default:"40s"`
 	MaxConns   int           `help:"Connections to Postgres of this process." env:"KAIROS_MAX_CONNS" default:"20"`

@@ -7,6 +7,7 @@ import (
 
 	"kairos"
 	"kairos/analysis"
+	"kairos/analysis/timing"
 	"kairos/creation"
 	"kairos/delivery"
 	"kairos/internal/queue"
@@ -19,6 +20,7 @@ type stages struct {
 	orchestration *orchestration.Orchestration
 	delivery      *delivery.Delivery
 	analysis      *analysis.Analysis
+	timing        *timing.Registry
 }
 
 // pipeline connects the stages a process serves. Read top to bottom: the life
@@ -46,6 +48,9 @@ func pipeline(q *queue.Queue, s *stages, roles []string) {
 	if slices.Contains(roles, "analysis") {
 		queue.Handle(q, s.analysis.Fold)       // events become funnels and returns
 		queue.Handle(q, s.analysis.Distribute) // events are posted to those who subscribed
+		queue.Handle(q, s.timing.Train)        // what was explored becomes a model of delivery time
+		queue.Handle(q, s.timing.Score)        // everybody's hours under a model are computed anew
+		queue.Every(q, time.Second, "timing", s.timing.Watch)
 		queue.Every(q, 250*time.Millisecond, "fold", func(ctx context.Context) error {
 			defer q.Nudge(kairos.KindFold)
 			return s.analysis.Arm(ctx)

@@ -19,6 +19,7 @@ import (
 
 	"kairos"
 	"kairos/analysis"
+	"kairos/analysis/timing"
 	"kairos/api"
 	"kairos/api/dashboard"
 	"kairos/api/track"
@@ -109,7 +110,11 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 	p.stages = &stages{
 		creation:      creation.New(p.pool, p.clock, creation.Options{Owner: owner}),
 		orchestration: orchestration.New(p.pool, p.clock, orchestration.Options{Owner: owner, DefaultZone: zone}),
-		analysis:      analysis.New(p.pool, p.clock, p.analysisOptions(owner)),
+		analysis:      analysis.New(p.pool, p.clock, p.analysisOptions(owner, zone)),
+		timing: timing.New(p.pool, p.clock, timing.Options{
+			Owner: owner, Code: version, DefaultZone: zone, ResponseWindow: s.ResponseWindow,
+			TrainEvery: s.TrainEvery, CanaryShare: s.CanaryShare, Log: slog.Default(),
+		}),
 	}
 	p.stages.delivery, err = delivery.New(p.pool, p.clock, delivery.Options{
 		Providers: providers, Keyring: p.keyring, PublicURL: p.settings.PublicURL,
@@ -135,7 +140,7 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 
 	o := api.Options{
 		Pool: p.pool, Clock: p.clock, Creation: p.stages.creation, Orchestration: p.stages.orchestration,
-		Delivery: p.stages.delivery, Analysis: p.stages.analysis, PublicURL: p.settings.PublicURL,
+		Delivery: p.stages.delivery, Analysis: p.stages.analysis, Timing: p.stages.timing, PublicURL: p.settings.PublicURL,
 		Ready: p.ready, Stopping: p.stopping, Logger: slog.Default(), Registerer: p.registry, Metrics: metricsHandler(p),
 	}
 	var door *track.Collector
@@ -158,7 +163,7 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 	}
 	if p.has("api") {
 		o.Dashboard, err = dashboard.New(dashboard.Options{
-			Creation: p.stages.creation, Delivery: p.stages.delivery, Analysis: p.stages.analysis,
+			Creation: p.stages.creation, Delivery: p.stages.delivery, Analysis: p.stages.analysis, Timing: p.stages.timing,
 			Clock: p.clock, Mail: mail, Authenticate: p.authenticate(), SessionKey: p.sessionKey(),
 		})
 		if err != nil {
@@ -208,9 +213,9 @@ func (p *system) handler(o api.Options, collector *track.Collector) (http.Handle
 
 // analysisOptions: web hooks' secrets are sealed under the root keys, and
 // `kairos dev` may call receivers on the developer's machine.
-func (p *system) analysisOptions(owner string) analysis.Options {
+func (p *system) analysisOptions(owner string, zone *time.Location) analysis.Options {
 	return analysis.Options{
-		Owner: owner, Log: slog.Default(), Hooks: outbound.Options{AllowPrivate: p.local}, SealID: p.keyring.SigningID(),
+		Owner: owner, ResponseWindow: p.settings.ResponseWindow, DefaultZone: zone, Log: slog.Default(), Hooks: outbound.Options{AllowPrivate: p.local}, SealID: p.keyring.SigningID(),
 		SealKey: func(id byte) ([]byte, bool) { return p.keyring.DeriveKeyFrom(id, "subscription secrets") },
 	}
 }

@@ -32,7 +32,7 @@ import (
 type Options struct {
 	// Concurrency is how many batches of a stage this process works on at
 	// once, by stage name. Default 2; delivery 4; analysis 1; web hooks, as
-	// "distribution", 16.
+	// "distribution", 16; timing models, as "training", 1.
 	Concurrency map[string]int
 	// Window is how many batches of a kind may be queued or running at once in
 	// the whole installation. Default 64.
@@ -68,7 +68,7 @@ type periodic struct {
 // kinds lists every kind a process may have to ring for, whatever its roles.
 var kinds = [...]string{
 	kairos.KindImport, kairos.KindExpand, kairos.KindPlan, kairos.KindSend, kairos.KindUrgent, kairos.KindFold,
-	kairos.KindDistribute,
+	kairos.KindDistribute, kairos.KindTrain, kairos.KindScore,
 }
 
 // Open connects to Redis (redis://, rediss://, redis-sentinel://,
@@ -152,15 +152,22 @@ func queueOf(kind string) string {
 	return serverOf(kind)
 }
 
-// distribution serves web hooks: whoever waits for strangers must not keep the
-// rest of the stage waiting.
-const distribution = "distribution"
+// distribution serves web hooks, and training the timing models: whoever waits
+// for strangers or computes for minutes must not keep the rest of the stage
+// waiting.
+const (
+	distribution = "distribution"
+	training     = "training"
+)
 
-// serverOf names the server that works on a kind: its stage's, but for web
-// hooks, which have one of their own.
+// serverOf names the server that works on a kind: its stage's, but for the
+// kinds that have one of their own.
 func serverOf(kind string) string {
-	if kind == kairos.KindDistribute {
+	switch kind {
+	case kairos.KindDistribute:
 		return distribution
+	case kairos.KindTrain, kairos.KindScore:
+		return training
 	}
 	return stageOf(kind)
 }

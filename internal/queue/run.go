@@ -99,6 +99,8 @@ func (q *Queue) concurrency(stage string) int {
 		return 1
 	case distribution:
 		return 16
+	case training:
+		return 1
 	}
 	return 2
 }
