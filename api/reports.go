@@ -17,13 +17,18 @@ import (
 
 // reportQuery names the campaign and the form of a report.
 type reportQuery struct {
-	Campaign ID     `query:"campaign" required:"true"`
-	Format   string `query:"format" enum:"json,csv,parquet" doc:"Default: what Accept asks for, else json."`
-	Accept   string `header:"Accept" hidden:"true"`
+	Campaign ID `query:"campaign" required:"true"`
+	ReportForm
+}
+
+// ReportForm is the form that is asked for.
+type ReportForm struct {
+	Format string `query:"format" enum:"json,csv,parquet" doc:"Default: what Accept asks for, else json."`
+	Accept string `header:"Accept" hidden:"true"`
 }
 
 // form decides between json and csv.
-func (q *reportQuery) form() (string, error) {
+func (q *ReportForm) form() (string, error) {
 	switch {
 	case q.Format == "parquet" || q.Format == "" && strings.Contains(q.Accept, "parquet"):
 		return "", newProblem(http.StatusNotAcceptable, "Reports are not to be had as Parquet. Ask for csv or json.", "query.format", "must be csv or json")

@@ -146,6 +146,7 @@ func newServer(opts Options) (*server, error) {
 	a.events()
 	a.stream()
 	a.reports()
+	a.models()
 	a.unknowns()
 	a.suppressions()
 	a.subscriptions()
@@ -178,7 +179,7 @@ func config(publicURL string) huma.Config {
 		c.Servers = []*huma.Server{{URL: strings.TrimRight(publicURL, "/")}}
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{securityName: securityScheme()}
-	for _, t := range []string{"Contacts", "Imports", "Segments", "Templates", "Campaigns", "Notifications", "Events", "Reports", "Suppressions", "Subscriptions"} {
+	for _, t := range []string{"Contacts", "Imports", "Segments", "Templates", "Campaigns", "Notifications", "Events", "Reports", "Timing models", "Suppressions", "Subscriptions"} {
 		c.Tags = append(c.Tags, &huma.Tag{Name: t})
 	}
 	return c

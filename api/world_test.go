@@ -19,6 +19,7 @@ import (
 
 	"kairos"
 	"kairos/analysis"
+	"kairos/analysis/timing"
 	"kairos/creation"
 	"kairos/delivery"
 	"kairos/internal/devstack"
@@ -88,6 +89,7 @@ func optionsOf(t *testing.T, pool *pgxpool.Pool, clock kairos.Clock) Options {
 		Orchestration: orchestration.New(pool, clock, orchestration.Options{}), Delivery: d,
 		Analysis: analysis.New(pool, clock, analysis.Options{Hooks: outbound.Options{Timeout: 5 * time.Second},
 			SealID: 1, SealKey: func(id byte) ([]byte, bool) { return ring.DeriveKeyFrom(id, "test") }}),
+		Timing:   timing.New(pool, clock, timing.Options{}),
 		Webhooks: map[string]http.Handler{"sendgrid": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })},
 	}
 }
