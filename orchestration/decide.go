@@ -16,6 +16,8 @@ type person struct {
 	unsubscribed bool // from marketing by this channel
 	zone         string
 	preferences  kairos.Preferences
+	active       ranking // own order of hours under the active model; nil: none
+	canary       ranking // and under the one on trial
 }
 
 // decision is the outcome for one person.
@@ -29,6 +31,8 @@ type decision struct {
 	zone       string
 	at         time.Time // the instant the slot begins for this person, or exactly when
 	jitter     time.Time // zero: exactly at; else anywhere in [at, jitter)
+	model      int       // version of the model that chose the slot; 0: none did
+	told       told
 }
 
 // rule is one question of a decision, in the order they are asked. The first
@@ -59,7 +63,8 @@ var consentRules = []rule{
 	}},
 }
 
-// decide is pure: the same campaign, person and moment give the same decision.
+// decide is pure: the same campaign (with its experiment and models), person
+// (with their order of hours) and moment give the same decision.
 func decide(c *campaign, p *person, loc *time.Location, zoneKnown bool, now time.Time) decision {
 	d := decision{state: kairos.StatePlanned, arm: kairos.ArmAll, propensity: 1, zone: loc.String(), at: now}
 	for _, r := range consentRules {
@@ -83,8 +88,8 @@ func decide(c *campaign, p *person, loc *time.Location, zoneKnown bool, now time
 	}
 	// The holdout is set apart last: it is compared with those who are written
 	// to, so it must have passed every rule they passed.
-	if draw(c.id, p.id, "arm") < c.spec.Shares().Holdout {
-		d.state, d.arm, d.propensity, d.reason = kairos.StateHeldOut, kairos.ArmHoldout, c.spec.Shares().Holdout, ""
+	if h := c.experiment.Holdout; draw(c.id, p.id, "arm") < h {
+		d.state, d.arm, d.propensity, d.reason = kairos.StateHeldOut, kairos.ArmHoldout, h, ""
 	}
 	return d
 }
@@ -96,21 +101,11 @@ func (d decision) skip(r kairos.Reason) decision {
 
 // choose finds the moment by the schedule's mode.
 func (d *decision) choose(c *campaign, p *person, loc *time.Location, now time.Time) {
-	start := c.start
-	if start.Before(now) {
-		start = now
-	}
-	switch s := c.spec.Schedule; s.Mode {
-	case kairos.ModeAt:
-		d.at = c.start // a moment that has passed is judged by the window
-	case kairos.ModeLocal:
-		d.at = s.LocalTime.Next(start, loc)
-	case kairos.ModeOptimised:
-		d.optimise(c, p, loc, start)
+	if c.spec.Schedule.Mode == kairos.ModeOptimised {
+		d.optimise(c, p, loc, c.from(now))
 		return
-	default:
-		d.at = start
 	}
+	d.at = c.moment(now, loc)
 	if !c.spec.Marketing() {
 		return
 	}
@@ -123,82 +118,14 @@ func (d *decision) choose(c *campaign, p *person, loc *time.Location, now time.T
 	}
 }
 
-// optimise draws the arm, each share one of all people, and takes a slot of the window: the baseline for
-// control, a uniformly drawn one for explore, one the person asked for, or the
-// model's. While there is no model its fallback is the baseline.
-func (d *decision) optimise(c *campaign, p *person, loc *time.Location, start time.Time) {
-	end := c.start.Add(c.window())
-	if !start.Before(end) {
-		*d = d.skip(kairos.ReasonMissed)
-		return
-	}
-	hours := hoursOf(start, end, loc)
-	if p.preferences.QuietHours != nil {
-		allowed := hours[:0:0]
-		for _, h := range hours {
-			if _, is := quiet(p.preferences.QuietHours, h.from, loc); is {
-				continue
-			}
-			if _, is := quiet(p.preferences.QuietHours, h.until.Add(-time.Second), loc); is {
-				continue
-			}
-			allowed = append(allowed, h)
-		}
-		hours = allowed
-	}
-	if len(hours) == 0 {
-		*d = d.skip(kairos.ReasonQuietHours)
-		return
-	}
-	d.eligible = maskOf(hours)
-	u, e := draw(c.id, p.id, "arm"), c.spec.Shares()
-	switch {
-	case u < e.Holdout: // not sent; the moment it would have been
-		d.base(c, hours, loc)
-	case u < e.Holdout+e.Control:
-		d.arm = kairos.ArmControl
-		d.base(c, hours, loc)
-	case u < e.Holdout+e.Control+e.Explore:
-		d.arm = kairos.ArmExplore
-		h := hours[int(draw(c.id, p.id, "slot")*float64(len(hours)))]
-		d.at, d.jitter, d.propensity = h.from, h.until, 1/float64(len(hours))
+// moment is when a schedule that chooses no hours would send.
+func (c *campaign) moment(now time.Time, loc *time.Location) time.Time {
+	switch s := c.spec.Schedule; s.Mode {
+	case kairos.ModeAt:
+		return c.start // a moment that has passed is judged by the window
+	case kairos.ModeLocal:
+		return s.LocalTime.Next(c.from(now), loc)
 	default:
-		if asked := preferred(p, hours); len(asked) > 0 {
-			d.arm = kairos.ArmPreferred
-			h := asked[int(draw(c.id, p.id, "slot")*float64(len(asked)))]
-			d.at, d.jitter, d.propensity = h.from, h.until, 1/float64(len(asked))
-			return
-		}
-		d.arm = kairos.ArmOptimised
-		d.base(c, hours, loc)
+		return c.from(now)
 	}
-}
-
-// base takes the baseline time, or, where the window or quiet hours exclude
-// it, the allowed hour that follows it, or else the last before it.
-func (d *decision) base(c *campaign, hours []hour, loc *time.Location) {
-	at := c.baseline().Next(hours[0].from, loc)
-	for _, h := range hours {
-		if at.Before(h.until) {
-			d.at = at
-			if at.Before(h.from) {
-				d.at = h.from
-			}
-			return
-		}
-	}
-	d.at = hours[len(hours)-1].from
-}
-
-func preferred(p *person, hours []hour) []hour {
-	var in []hour
-	for _, h := range hours {
-		for _, r := range p.preferences.PreferredHours {
-			if r.Contains(h.slot) {
-				in = append(in, h)
-				break
-			}
-		}
-	}
-	return in
 }

@@ -21,7 +21,7 @@ func load(t testing.TB, name string) *time.Location {
 }
 
 func optimised(e kairos.Experiment) *campaign {
-	return &campaign{id: kairos.MustID("01930000-0000-7000-8000-000000000001"), start: monday, spec: kairos.CampaignSpec{
+	return &campaign{id: kairos.MustID("01930000-0000-7000-8000-000000000001"), start: monday, experiment: experiment{Experiment: e}, spec: kairos.CampaignSpec{
 		Purpose: "marketing", Experiment: &e,
 		Schedule: kairos.Schedule{Mode: kairos.ModeOptimised, Window: kairos.Duration(24 * time.Hour), Baseline: kairos.ClockTime(9, 30)},
 	}}
@@ -38,9 +38,10 @@ func TestEverySkipHasItsReason(t *testing.T) {
 	news.spec.Topic = "news"
 	tx := optimised(kairos.Experiment{})
 	tx.spec.Purpose, tx.spec.Schedule = "transactional", kairos.Schedule{Mode: kairos.ModeNow}
-	late := optimised(kairos.Experiment{})
-	soon := monday.Add(time.Hour)
-	late.spec.Latest = &soon
+	soon, now := monday.Add(time.Hour), monday
+	late := &campaign{start: monday, spec: kairos.CampaignSpec{Latest: &soon, Schedule: kairos.Schedule{Mode: kairos.ModeLocal, LocalTime: kairos.ClockTime(9, 30)}}}
+	over := optimised(kairos.Experiment{})
+	over.spec.Latest = &now
 	past := optimised(kairos.Experiment{})
 	past.start = monday.Add(-25 * time.Hour)
 	for name, c := range map[string]struct {
@@ -57,6 +58,7 @@ func TestEverySkipHasItsReason(t *testing.T) {
 		"topic refused":         {news, person{hasAddress: true, preferences: kairos.Preferences{Topics: map[string]bool{"news": false}}}, kairos.ReasonTopicRefused},
 		"quiet all day":         {news, person{hasAddress: true, preferences: kairos.Preferences{QuietHours: hours(7, 7)}}, kairos.ReasonQuietHours},
 		"after latest":          {late, person{hasAddress: true}, kairos.ReasonLatest},
+		"no hour before latest": {over, person{hasAddress: true}, kairos.ReasonLatest},
 		"window has passed":     {past, person{hasAddress: true}, kairos.ReasonMissed},
 		"transactional anyway":  {tx, person{hasAddress: true, unsubscribed: true, preferences: kairos.Preferences{Channels: map[string]bool{"email": false}, QuietHours: hours(0, 0)}}, ""},
 		"another topic refused": {news, person{hasAddress: true, preferences: kairos.Preferences{Topics: map[string]bool{"offers": false}}}, ""},

@@ -2,6 +2,7 @@ package orchestration
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -22,7 +23,7 @@ type Explanation struct {
 	Reason       *string        `json:"reason"`
 	Arm          kairos.Arm     `json:"arm"`
 	Propensity   float64        `json:"propensity"` // of the slot within the arm
-	Model        *int           `json:"model"`      // version; null: none was active
+	Model        *int           `json:"model"`      // version that chose the slot; null: none did
 	Slot         ExplainedSlot  `json:"slot"`
 	Channel      kairos.Channel `json:"channel"`
 	Rules        []RuleOutcome  `json:"rules"`      // in the order asked
@@ -52,83 +53,55 @@ type Candidate struct {
 // Explain shows the decision behind a notification.
 func (o *Orchestration) Explain(ctx context.Context, id kairos.ID) (Explanation, error) {
 	e := Explanation{Notification: id}
+	d := stored{e: &e}
 	var slot int16
-	var zone string
-	var eligible []byte
+	var eligible, said []byte
 	err := o.pool.QueryRow(ctx, `
-		SELECT campaign, contact, state, reason, arm, propensity, model, channel, coalesce(slot, 0), coalesce(zone, 'UTC'), planned_at, eligible
-		FROM notifications WHERE id = $1`, id).
-		Scan(&e.Campaign, &e.Contact, &e.State, &e.Reason, &e.Arm, &e.Propensity, &e.Model, &e.Channel, &slot, &zone, &e.Slot.UTC, &eligible)
+		SELECT n.campaign, n.contact, n.state, n.reason, n.arm, n.propensity, n.model, n.channel, coalesce(n.slot, 0),
+		       coalesce(n.zone, 'UTC'), n.planned_at, n.decided_at, n.eligible, coalesce(c.timezone, ''),
+		       (SELECT data FROM events WHERE subject = n.id AND kind = 'notification.planned' AND key = '' AND day = (n.decided_at AT TIME ZONE 'UTC')::date)
+		FROM notifications n LEFT JOIN contacts c ON c.id = n.contact WHERE n.id = $1`, id).
+		Scan(&e.Campaign, &e.Contact, &e.State, &e.Reason, &e.Arm, &e.Propensity, &e.Model, &e.Channel, &slot,
+			&e.Slot.Zone, &e.Slot.UTC, &d.decided, &eligible, &d.zoneNow, &said)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, fmt.Errorf("notification %s: %w", id, kairos.ErrNotFound)
 	}
 	if err != nil {
 		return e, fmt.Errorf("explain notification %s: %w", id, err)
 	}
-	c, err := o.campaign(ctx, e.Campaign)
-	if err != nil {
+	if d.c, err = o.campaign(ctx, e.Campaign); err != nil {
 		return e, err
 	}
-	loc, _ := o.zones.find(zone)
-	e.Slot.Local, e.Slot.Zone = e.Slot.UTC.In(loc).Format("Mon 15:04"), zone
-	e.Candidates = candidates(eligible, kairos.Slot(slot))
-	e.Rules = outcomes(c, &e)
+	if d.fixed, err = o.fixed(ctx, d.c); err != nil {
+		return e, err
+	}
+	if said != nil && json.Unmarshal(said, &d.told) != nil {
+		d.told = told{} // explained as far as the columns go
+	}
+	d.loc, _ = o.zones.find(e.Slot.Zone)
+	if len(eligible) == len(mask{}) {
+		m := mask(eligible)
+		d.eligible = &m
+	}
+	e.Slot.Local = e.Slot.UTC.In(d.loc).Format("Mon 15:04")
+	e.Candidates = candidates(e.State, d.eligible, kairos.Slot(slot))
+	e.Rules = d.rules()
 	e.Events, err = eventlog.Read(ctx, o.pool, kairos.Cursor{}, eventlog.Filter{Notification: id}, 200)
 	return e, err
 }
 
-func candidates(eligible []byte, chosen kairos.Slot) []Candidate {
+func candidates(state string, eligible *mask, chosen kairos.Slot) []Candidate {
 	list := []Candidate{}
-	if len(eligible) != len(mask{}) {
+	if eligible == nil {
+		if state == kairos.StateSkipped {
+			return list // the decision ended before any hour was looked at
+		}
 		return append(list, Candidate{Slot: chosen.String(), Chosen: true})
 	}
-	m := mask(eligible)
 	for s := range kairos.Slot(kairos.SlotsPerWeek) {
-		if m.has(s) {
-			list = append(list, Candidate{Slot: s.String(), Chosen: s == chosen})
+		if eligible.has(s) {
+			list = append(list, Candidate{Slot: s.String(), Chosen: s == chosen && state != kairos.StateSkipped})
 		}
 	}
 	return list
-}
-
-// outcomes lists the rules as they answered: the ones before the reason of a
-// skip passed, for the first to fail ends the questions.
-func outcomes(c *campaign, e *Explanation) []RuleOutcome {
-	reason := kairos.Reason("")
-	if e.Reason != nil {
-		reason = kairos.Reason(*e.Reason)
-	}
-	var out []RuleOutcome
-	if e.State == kairos.StateSkipped {
-		for _, r := range consentRules {
-			if r.reason == reason {
-				return append(out, RuleOutcome{r.name, string(reason)})
-			}
-			out = append(out, RuleOutcome{r.name, "passed"})
-		}
-		return append(out, RuleOutcome{"schedule_" + c.spec.Schedule.Mode, string(reason)})
-	}
-	for _, r := range consentRules {
-		out = append(out, RuleOutcome{r.name, "passed"})
-	}
-	if reason == kairos.ReasonUnknownZone {
-		out = append(out, RuleOutcome{"zone", "unknown, the default " + e.Slot.Zone + " was used"})
-	} else {
-		out = append(out, RuleOutcome{"zone", e.Slot.Zone})
-	}
-	out = append(out, RuleOutcome{"schedule_" + c.spec.Schedule.Mode, e.Slot.Local})
-	if h := c.spec.Shares().Holdout; h > 0 {
-		said := "written to"
-		if e.State == kairos.StateHeldOut {
-			said = "held out"
-		}
-		out = append(out, RuleOutcome{"holdout", fmt.Sprintf("%s: drew %.4f of %.4f", said, draw(e.Campaign, e.Contact, "arm"), h)})
-	}
-	if c.spec.Schedule.Mode == kairos.ModeOptimised && e.State != kairos.StateHeldOut {
-		out = append(out, RuleOutcome{"arm", fmt.Sprintf("%s: drew %.4f", e.Arm, draw(e.Campaign, e.Contact, "arm"))})
-		if e.Arm == kairos.ArmOptimised && e.Model == nil {
-			out = append(out, RuleOutcome{"model", "none is active: the baseline time"})
-		}
-	}
-	return out
 }

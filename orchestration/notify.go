@@ -32,7 +32,8 @@ func (o *Orchestration) Notify(ctx context.Context, in NotifyInput, ticket kairo
 	now := o.clock.Now()
 	c.start = now
 	c.spec.Schedule = kairos.Schedule{Mode: kairos.ModeNow}
-	people, err := o.people(ctx, `SELECT $1::uuid AS id`, in.Contact)
+	c.experiment.Experiment = sharesOf(&c.spec, 0)
+	people, err := o.people(ctx, c, `SELECT $1::uuid AS id`, in.Contact)
 	if err != nil {
 		return id, false, err
 	}
@@ -64,8 +65,8 @@ func (o *Orchestration) Notify(ctx context.Context, in NotifyInput, ticket kairo
 		}
 		tag, err := tx.Exec(ctx, `
 			INSERT INTO notifications (id, campaign, contact, step, batch, channel, state, reason, arm, propensity, eligible,
-			                           slot, zone, planned_at, decided_at, data)
-			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16) ON CONFLICT (campaign, contact, step) DO NOTHING`,
+			                           slot, zone, planned_at, decided_at, model, data)
+			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17) ON CONFLICT (campaign, contact, step) DO NOTHING`,
 			rows[0].values(c.id, in.Key, now, data)...)
 		if err != nil {
 			return fmt.Errorf("insert notification: %w", err)

@@ -3,14 +3,20 @@
 // why.
 //
 // Takes: pages of a campaign's audience, transactional messages, the contacts'
-// consent and preferences, suppressions.
-// Gives: notifications, each with a state or a slot, an arm, a propensity and
-// a named reason; batches of those to be sent, due at their slot.
-// Owns: the rows of notifications (their outcome columns are delivery's).
+// consent and preferences, suppressions; the models of delivery time that are
+// active and on trial, with people's hours.
+// Gives: notifications, each with a state or a slot, an arm, a propensity, the
+// model that chose and a named reason; batches of those to be sent, due at
+// their slot.
+// Owns: the rows of notifications (their outcome columns are delivery's), the
+// table experiments.
 // Promises: a decision is a pure function of what was stored and the clock, so
 // the same page planned twice gives the same people the same arms; the same
-// task twice gives the same rows.
-// Fails: a page that can't be planned stays planned and is tried again.
+// task twice gives the same rows; all pages of a campaign divide its people
+// alike.
+// Fails: a page that can't be planned stays planned and is tried again. A model
+// that is missing, broken or says nothing costs nobody the message: the
+// baseline time is taken, and explain says why.
 package orchestration
 
 import (
@@ -75,6 +81,26 @@ type campaign struct {
 	ticket kairos.ID
 	// start is the first moment of the schedule: its at, or the launch.
 	start time.Time
+	// experiment and models; see divide.
+	experiment     experiment
+	active, canary model
+}
+
+// from is the first moment that is left of the schedule.
+func (c *campaign) from(now time.Time) time.Time {
+	if c.start.Before(now) {
+		return now
+	}
+	return c.start
+}
+
+// end is where the hours that may be chosen end.
+func (c *campaign) end() time.Time {
+	end := c.start.Add(c.window())
+	if l := c.spec.Latest; l != nil && l.Before(end) {
+		return *l
+	}
+	return end
 }
 
 func (c *campaign) window() time.Duration {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,7 +38,10 @@ func (o *Orchestration) Plan(ctx context.Context, task PlanTask) ([]kairos.Task,
 	if err != nil {
 		return nil, err
 	}
-	people, err := o.people(ctx, `
+	if err := o.divide(ctx, c); err != nil {
+		return nil, err
+	}
+	people, err := o.people(ctx, c, `
 		SELECT unnest(contacts) AS id FROM audience_pages WHERE campaign = $1 AND page = $2`, c.id, page.Page)
 	if err != nil {
 		return nil, err
@@ -157,16 +161,29 @@ func (o *Orchestration) campaign(ctx context.Context, id kairos.ID) (*campaign, 
 	default:
 		c.start = o.clock.Now()
 	}
+	c.experiment.Experiment = sharesOf(&c.spec, 0) // until divide
 	return c, nil
 }
 
 // people loads what decisions need of the contacts that a query (its first
-// column is their id) yields, in its order.
-func (o *Orchestration) people(ctx context.Context, ids string, args ...any) ([]person, error) {
+// column is their id) yields, in its order: their order of hours as well where
+// the campaign has a model with such.
+func (o *Orchestration) people(ctx context.Context, c *campaign, ids string, args ...any) ([]person, error) {
+	own, scores := "", ""
+	for _, m := range []*model{&c.active, &c.canary} {
+		if !m.personal {
+			own += ", NULL::bytea"
+			continue
+		}
+		args = append(args, m.version)
+		n := strconv.Itoa(len(args))
+		own += ", s" + n + ".hours"
+		scores += " LEFT JOIN timing_scores s" + n + " ON s" + n + ".model = $" + n + "::int AND s" + n + ".contact = i.id"
+	}
 	rows, err := o.pool.Query(ctx, `
 		SELECT i.id, c.id IS NULL, c.erased_at IS NOT NULL, c.email_key IS NOT NULL, coalesce(c.timezone, ''),
 		       nullif(c.preferences, '{}'),
-		       s.everything, s.marketing
+		       s.everything, s.marketing`+own+`
 		FROM (`+ids+`) i LEFT JOIN contacts c ON c.id = i.id
 		LEFT JOIN LATERAL (
 			-- Two look-ups by key each: an OR is planned for an empty table as reading all of it for each person.
@@ -174,13 +191,14 @@ func (o *Orchestration) people(ctx context.Context, ids string, args ...any) ([]
 			FROM (SELECT scope FROM suppressions WHERE channel = 'email' AND address = sha256(convert_to(c.email_key, 'UTF8'))
 			      UNION ALL
 			      SELECT scope FROM suppressions WHERE contact = c.id AND channel || '' = 'email') x
-		) s ON true`, args...)
+		) s ON true`+scores, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read contacts: %w", err)
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (p person, err error) {
 		var preferences []byte
-		err = r.Scan(&p.id, &p.missing, &p.erased, &p.hasAddress, &p.zone, &preferences, &p.suppressed, &p.unsubscribed)
+		err = r.Scan(&p.id, &p.missing, &p.erased, &p.hasAddress, &p.zone, &preferences, &p.suppressed, &p.unsubscribed,
+			(*[]byte)(&p.active), (*[]byte)(&p.canary))
 		if err == nil && preferences != nil {
 			err = json.Unmarshal(preferences, &p.preferences)
 		}
@@ -190,7 +208,7 @@ func (o *Orchestration) people(ctx context.Context, ids string, args ...any) ([]
 
 var notificationColumns = []string{
 	"id", "campaign", "contact", "step", "batch", "channel", "state", "reason", "arm", "propensity", "eligible", "slot", "zone",
-	"planned_at", "decided_at", "data",
+	"planned_at", "decided_at", "model", "data",
 }
 
 func insertNotifications(ctx context.Context, tx pgx.Tx, c *campaign, rows []row, now time.Time) error {
@@ -212,6 +230,11 @@ func (r *row) values(campaign kairos.ID, step string, now time.Time, data []byte
 	if r.eligible != nil {
 		eligible = r.eligible[:]
 	}
+	var model *int32
+	if r.model != 0 {
+		v := int32(r.model)
+		model = &v
+	}
 	var json *string
 	if data != nil {
 		s := string(data)
@@ -219,12 +242,12 @@ func (r *row) values(campaign kairos.ID, step string, now time.Time, data []byte
 	}
 	return []any{
 		r.id, campaign, r.contact, step, r.batch, string(kairos.Email), r.state, reason, string(r.arm), r.propensity,
-		eligible, int16(r.slot), r.zone, r.at, now, json,
+		eligible, int16(r.slot), r.zone, r.at, now, model, json,
 	}
 }
 
 func eventsOf(c *campaign, rows []row, now time.Time) []kairos.Event {
-	events := make([]kairos.Event, len(rows))
+	events, said := make([]kairos.Event, len(rows)), sayings{}
 	for i := range rows {
 		r := &rows[i]
 		e := kairos.Event{
@@ -236,6 +259,8 @@ func eventsOf(c *campaign, rows []row, now time.Time) []kairos.Event {
 			e.Kind, e.Data = kairos.NotificationSkipped, []byte(`{"reason":"`+string(r.reason)+`"}`)
 		case kairos.StateHeldOut:
 			e.Kind = kairos.NotificationHeldOut
+		default:
+			e.Data = said.json(r.told)
 		}
 		events[i] = e
 	}

@@ -18,15 +18,32 @@ import (
 
 // launched puts a running campaign with one page of n contacts into the
 // database and returns its id and the page's contacts.
-func launched(t *testing.T, pool *pgxpool.Pool, spec kairos.CampaignSpec, n int) (kairos.ID, []kairos.ID) {
+func launched(t testing.TB, pool *pgxpool.Pool, spec kairos.CampaignSpec, n int) (kairos.ID, []kairos.ID) {
 	t.Helper()
-	raw, err := json.Marshal(spec)
-	require.NoError(t, err)
-	id, tpl := kairos.NewID(), kairos.NewID()
+	contacts := audience(t, pool, n)
+	return launch(t, pool, spec, contacts), contacts
+}
+
+func audience(t testing.TB, pool *pgxpool.Pool, n int) []kairos.ID {
+	t.Helper()
 	contacts := make([]kairos.ID, n)
 	for i := range contacts {
 		contacts[i] = kairos.NewID()
 	}
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO contacts (id, email, email_key, timezone, created_at, updated_at)
+		SELECT c, c || '@example.com', c || '@example.com', (ARRAY['Europe/Berlin', 'America/New_York', 'Mars/Olympus', NULL])[1 + i % 4], now(), now()
+		FROM unnest($1::uuid[]) WITH ORDINALITY AS u(c, i)`, contacts)
+	require.NoError(t, err)
+	return contacts
+}
+
+// launch puts a running campaign into the database whose pages are these.
+func launch(t testing.TB, pool *pgxpool.Pool, spec kairos.CampaignSpec, pages ...[]kairos.ID) kairos.ID {
+	t.Helper()
+	raw, err := json.Marshal(spec)
+	require.NoError(t, err)
+	id, tpl := kairos.NewID(), kairos.NewID()
 	for _, q := range []struct {
 		sql  string
 		args []any
@@ -35,21 +52,27 @@ func launched(t *testing.T, pool *pgxpool.Pool, spec kairos.CampaignSpec, n int)
 		{`INSERT INTO template_versions VALUES ($1, 1, 's', 'h', 't', now())`, []any{tpl}},
 		{`INSERT INTO campaigns (id, name, purpose, state, spec, template, template_version, created_at, updated_at, launched_at)
 		  VALUES ($1, 'c', 'marketing', 'running', $2, $3, 1, $4, $4, $4)`, []any{id, raw, tpl, monday}},
-		{`INSERT INTO contacts (id, email, email_key, timezone, created_at, updated_at)
-		  SELECT c, c || '@example.com', c || '@example.com', (ARRAY['Europe/Berlin', 'America/New_York', 'Mars/Olympus', NULL])[1 + i % 4], now(), now()
-		  FROM unnest($1::uuid[]) WITH ORDINALITY AS u(c, i)`, []any{contacts}},
-		{`INSERT INTO audience_pages VALUES ($1, 0, $2)`, []any{id, contacts}},
 	} {
 		_, err := pool.Exec(t.Context(), q.sql, q.args...)
 		require.NoError(t, err)
 	}
-	return id, contacts
+	for i, contacts := range pages {
+		_, err := pool.Exec(t.Context(), `INSERT INTO audience_pages VALUES ($1, $2, $3)`, id, i, contacts)
+		require.NoError(t, err)
+	}
+	return id
 }
 
-func page(t *testing.T, pool *pgxpool.Pool, campaign kairos.ID) PlanTask {
+func page(t testing.TB, pool *pgxpool.Pool, campaign kairos.ID) PlanTask {
+	t.Helper()
+	return pageTask(t, pool, campaign, 0)
+}
+
+// pageTask queues a page of a campaign.
+func pageTask(t testing.TB, pool *pgxpool.Pool, campaign kairos.ID, number int) PlanTask {
 	t.Helper()
 	require.NoError(t, pg.InTx(t.Context(), pool, func(tx pgx.Tx) error {
-		_, err := batch.Insert(t.Context(), tx, batch.Batch{Kind: kairos.KindPlan, Campaign: campaign, Slot: monday, Payload: map[string]int{"page": 0}})
+		_, err := batch.Insert(t.Context(), tx, batch.Batch{Kind: kairos.KindPlan, Campaign: campaign, Slot: monday, Payload: map[string]int{"page": number}})
 		return err
 	}))
 	refs, err := batch.Due(t.Context(), pool, kairos.KindPlan, monday, 64)
@@ -58,7 +81,7 @@ func page(t *testing.T, pool *pgxpool.Pool, campaign kairos.ID) PlanTask {
 	return PlanTask{refs[0]}
 }
 
-func count(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) (n int) {
+func count(t testing.TB, pool *pgxpool.Pool, sql string, args ...any) (n int) {
 	t.Helper()
 	require.NoError(t, pool.QueryRow(t.Context(), sql, args...).Scan(&n))
 	return n

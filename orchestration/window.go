@@ -1,6 +1,7 @@
 package orchestration
 
 import (
+	"math/bits"
 	"time"
 
 	"kairos"
@@ -43,6 +44,13 @@ type mask [kairos.SlotsPerWeek / 8]byte
 func (m *mask) set(s kairos.Slot)      { m[s/8] |= 1 << (s % 8) }
 func (m *mask) has(s kairos.Slot) bool { return m[s/8]&(1<<(s%8)) != 0 }
 
+func (m *mask) len() (n int) {
+	for _, b := range m {
+		n += bits.OnesCount8(b)
+	}
+	return n
+}
+
 func maskOf(hours []hour) *mask {
 	m := &mask{}
 	for _, h := range hours {
@@ -67,4 +75,54 @@ func quiet(q *kairos.HourRange, t time.Time, loc *time.Location) (until time.Tim
 		return q.Until.Next(t, loc), true
 	}
 	return time.Time{}, false
+}
+
+// unquiet leaves out the hours that touch the person's quiet hours. Where all
+// of them do, the part of each that lies outside, the longest, is left.
+func unquiet(hours []hour, q *kairos.HourRange, loc *time.Location) []hour {
+	if q == nil {
+		return hours
+	}
+	var whole, parts []hour
+	for _, h := range hours {
+		switch part, ok := loud(h, q, loc); {
+		case ok && part == h:
+			whole = append(whole, h)
+		case ok:
+			parts = append(parts, part)
+		}
+	}
+	if len(whole) > 0 {
+		return whole
+	}
+	return parts
+}
+
+// loud returns the longest part of an hour outside quiet hours. Within an hour
+// the clocks are never set, so its minutes are those of the wall.
+func loud(h hour, q *kairos.HourRange, loc *time.Location) (part hour, ok bool) {
+	local := h.from.In(loc)
+	begin := time.Duration(local.Hour()*60+local.Minute()) * time.Minute
+	zero := h.from.Add(-begin - time.Duration(local.Second())*time.Second - time.Duration(local.Nanosecond()))
+	from, to := q.From.Hour()*60+q.From.Minute(), q.Until.Hour()*60+q.Until.Minute()
+	free := [][2]int{{0, from}, {to, 24 * 60}}
+	switch {
+	case from == to: // the whole day
+		return part, false
+	case from > to:
+		free = [][2]int{{to, from}}
+	}
+	for _, f := range free {
+		cut := h
+		if at := zero.Add(time.Duration(f[0]) * time.Minute); at.After(cut.from) {
+			cut.from = at
+		}
+		if at := zero.Add(time.Duration(f[1]) * time.Minute); at.Before(cut.until) {
+			cut.until = at
+		}
+		if long := cut.until.Sub(cut.from); long > 0 && (!ok || long > part.until.Sub(part.from)) {
+			part, ok = cut, true
+		}
+	}
+	return part, ok
 }
