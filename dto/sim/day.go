@@ -1,11 +1,58 @@
 package sim
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
 	"kairos"
 )
+
+// ReadDays reads a file of real rhythms, one day of one person a line (see
+// ParseDay), plain or gzipped. A first line "user,day,hour_mask" and empty lines
+// are passed over. Errors: ErrInvalid, with the number of the bad line; those
+// of r and of gzip.
+func ReadDays(r io.Reader) ([]Day, error) {
+	buffered := bufio.NewReader(r)
+	if magic, _ := buffered.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		unzipped, err := gzip.NewReader(buffered)
+		if err != nil {
+			return nil, fmt.Errorf("unzip rhythms: %w", err)
+		}
+		buffered = bufio.NewReader(unzipped)
+	}
+	var days []Day
+	number, lines := 0, bufio.NewScanner(buffered)
+	for lines.Scan() {
+		number++
+		line := strings.TrimSpace(lines.Text())
+		if number == 1 {
+			line = strings.TrimPrefix(line, "\ufeff") // spreadsheets begin UTF-8 with it
+		}
+		if line == "" || number == 1 && strings.EqualFold(line, "user,day,hour_mask") {
+			continue
+		}
+		d, err := ParseDay(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", number, err)
+		}
+		days = append(days, d)
+	}
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("line %d: %w", number+1, kairos.Invalid("line", "must read user,day,hour_mask"))
+	case err != nil:
+		return nil, fmt.Errorf("read rhythms after line %d: %w", number, err)
+	case len(days) == 0:
+		return nil, kairos.Invalid("rhythms", "hold no day")
+	}
+	return days, nil
+}
 
 // ParseDay reads one line "user,day,hour_mask" of a file of real rhythms; user
 // and day are whole numbers not below 0, the mask has 24 bits. Errors:

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -50,13 +51,20 @@ type Rates struct {
 // Rates runs both tests in replications draws of the world, with seeds from
 // seed on, on all cores.
 func (w World) Rates(seed uint64, replications int, alpha float64) Rates {
+	r, _ := w.rates(context.Background(), seed, replications, alpha, func() {}) // a background never ends
+	return r
+}
+
+// rates is Rates with an end before its time, and a call after each
+// replication, from any goroutine.
+func (w World) rates(ctx context.Context, seed uint64, replications int, alpha float64, each func()) (Rates, error) {
 	var main, interaction, either, next atomic.Int64
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for {
 				i := next.Add(1) - 1
-				if i >= int64(replications) {
+				if i >= int64(replications) || ctx.Err() != nil {
 					return
 				}
 				m, p := w.Level(seed + uint64(i))
@@ -71,6 +79,7 @@ func (w World) Rates(seed uint64, replications int, alpha float64) Rates {
 				if min(holm[0], holm[1]) < alpha {
 					either.Add(1)
 				}
+				each()
 			}
 		})
 	}
@@ -79,5 +88,28 @@ func (w World) Rates(seed uint64, replications int, alpha float64) Rates {
 	return Rates{
 		Replications: replications, Main: float64(main.Load()) / n,
 		Interaction: float64(interaction.Load()) / n, Any: float64(either.Load()) / n,
+	}, ctx.Err()
+}
+
+// Naive is the method that finds something in every world: people are put into
+// four clusters by their responses, and the same responses are tested for a
+// difference between the clusters. It is here to be compared with.
+func Naive(d dto.Data, seed uint64) (dto.Test, error) {
+	const k, k0, bw = 4, 2, 1.5
+	n, s := d.Responded.Rows, d.Responded.Cols
+	x, qbar, q := dto.NewMatrix(n, s), make([]float64, s), make([]float64, s)
+	dto.PopulationRhythm(qbar, d.Responded)
+	for u := range n {
+		dto.Rhythm(q, d.Responded.Data[u*s:(u+1)*s], qbar, k0, bw)
+		for i, v := range q {
+			x.Data[u*s+i] = float32(v)
+		}
 	}
+	c, err := dto.KMeans(x, nil, k, dto.KMeansOptions{Seed: seed})
+	if err != nil {
+		return dto.Test{}, err
+	}
+	g := dto.CommonCurve(make([]float64, s), d.Responded, d.Delivered, 0)
+	strata := dto.Strata(make([]int32, n), d.Responded, d.Delivered)
+	return dto.Omnibus(c.Labels, k, d.Responded, d.Delivered, g, strata), nil
 }

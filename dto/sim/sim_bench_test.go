@@ -77,7 +77,7 @@ func BenchmarkKMeans(b *testing.B) {
 func BenchmarkTable(b *testing.B) {
 	days := realDays(b)
 	for b.Loop() {
-		figures, err := Table(TableOptions{Days: days})
+		figures, err := Table(b.Context(), TableOptions{Days: days})
 		if err != nil {
 			b.Fatal(err)
 		}
