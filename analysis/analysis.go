@@ -5,7 +5,7 @@
 // the event log that all stages write.
 // Gives: the funnel, ROI and timing reports and their CSV, the log's events page by
 // page, by person and live, and posted to those who subscribed.
-// Owns: the tables journeys, actions, rollups, revenue, conversions,
+// Owns: the tables journeys, actions, rollups, revenue, conversions, profiles,
 // subscriptions, subscription_deliveries.
 // Promises: every event counts once, whatever is repeated or killed; the
 // reports depend on the set of events alone, never on the order in which they

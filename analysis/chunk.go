@@ -15,6 +15,8 @@ type chunk struct {
 	others map[kairos.ID]*journey // of the same people, unchanged
 	acts   []action               // new ones
 	rules  map[kairos.ID]*rules   // by campaign
+	signs  []sign                 // of people's own activity, unless it answers a message
+	erased []kairos.ID            // people
 
 	steps map[rollupKey]count
 	sums  map[creditKey]credit
@@ -59,6 +61,9 @@ func (a *Analysis) fold(ctx context.Context, tx pgx.Tx, events []kairos.Event) e
 	if err := storeCredits(ctx, tx, c); err != nil {
 		return err
 	}
+	if err := a.profile(ctx, tx, c); err != nil {
+		return err
+	}
 	return storeRollups(ctx, tx, c.steps)
 }
 
@@ -79,7 +84,14 @@ func (c *chunk) apply(events []kairos.Event, confirming map[string]bool) map[kai
 				touched[e.Notification] = true
 			}
 		}
-		if act, ok := actionOf(e); ok {
+		act, ok := actionOf(e)
+		if s, may := signOf(e, j, ok); may {
+			c.signs = append(c.signs, s)
+		}
+		if e.Kind == kairos.ContactErased {
+			c.erased = append(c.erased, e.Contact)
+		}
+		if ok {
 			if j != nil {
 				act.contact = j.contact
 			}

@@ -61,6 +61,29 @@ func BenchmarkFold(b *testing.B) {
 	}
 }
 
+// BenchmarkFoldMixed folds 100,000 events: a campaign's own three of each
+// person, what followed within the day, and (organic) pages seen and payments
+// made a day later by people that are known.
+func BenchmarkFoldMixed(b *testing.B) {
+	for _, organic := range []int{0, 12_000} {
+		b.Run(fmt.Sprintf("organic=%d", organic), func(b *testing.B) {
+			w := newWorld(b, Options{})
+			c := w.campaign(kairos.CampaignSpec{Cost: kairos.Cost{Fixed: one}})
+			events := w.populate(c, (100_000-organic)*100/331) + organic
+			w.exec(`INSERT INTO contacts (id, timezone, created_at, updated_at) SELECT contact, 'Europe/Berlin', $1, $1 FROM numbered`, noon)
+			w.exec(`INSERT INTO events (id, kind, subject, key, occurred_at, day, contact, data)
+				SELECT gen_random_uuid(), CASE WHEN i % 2 = 0 THEN 'page.viewed' ELSE 'product.viewed' END, contact, '', at, at::date, contact, '{}'
+				FROM (SELECT i, contact, $1::timestamptz + make_interval(hours => 25 + (i % 24)::int) AS at FROM numbered WHERE i <= $2) x`, noon, organic)
+			w.settled()
+			b.ResetTimer()
+			for range b.N {
+				require.NoError(b, w.a.Rebuild(context.Background()))
+			}
+			b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
 func BenchmarkReports(b *testing.B) {
 	ctx := context.Background()
 	w := newWorld(b, Options{})

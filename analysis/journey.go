@@ -55,6 +55,7 @@ type journey struct {
 	notification, campaign, contact kairos.ID
 	arm                             kairos.Arm
 	channel                         kairos.Channel
+	model                           *int // timing model that chose the hour; nil: none did, or it is stored already
 	facts                           facts
 	rules                           *rules
 

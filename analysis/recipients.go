@@ -21,6 +21,7 @@ type recipient struct {
 	notification, campaign, contact kairos.ID
 	arm                             kairos.Arm
 	channel                         kairos.Channel
+	model                           *int // timing model that chose the hour; nil: none did
 	plannedAt                       time.Time
 }
 
@@ -34,7 +35,7 @@ func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kair
 			return err
 		}
 		var r recipient
-		_, err = pgx.ForEachRow(rows, []any{&r.notification, &r.campaign, &r.contact, &r.arm, &r.channel, &r.plannedAt}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&r.notification, &r.campaign, &r.contact, &r.arm, &r.channel, &r.model, &r.plannedAt}, func() error {
 			found[r.notification] = r
 			return nil
 		})
@@ -46,7 +47,7 @@ func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kair
 	// The limit keeps it a look-up for each: a join may read and sort the whole partition.
 	err := collect(q.Query(ctx, `
 		SELECT n.* FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) CROSS JOIN LATERAL (
-			SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.planned_at
+			SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.model, n.planned_at
 			FROM notifications n WHERE n.id = u.id AND n.campaign = u.campaign LIMIT 1) n`, ids, campaigns))
 	if err != nil {
 		return nil, fmt.Errorf("look up notifications: %w", err)
@@ -60,7 +61,7 @@ func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kair
 	if len(rest) == 0 {
 		return found, nil
 	}
-	err = collect(q.Query(ctx, `SELECT id, campaign, contact, arm, channel, planned_at FROM notifications WHERE id = ANY ($1)`, rest))
+	err = collect(q.Query(ctx, `SELECT id, campaign, contact, arm, channel, model, planned_at FROM notifications WHERE id = ANY ($1)`, rest))
 	if err != nil {
 		return nil, fmt.Errorf("look up notifications: %w", err)
 	}

@@ -48,7 +48,7 @@ func (a *Analysis) loadJourneys(ctx context.Context, tx pgx.Tx, c *chunk, events
 		return err
 	}
 	for id, r := range found {
-		c.now[id] = &journey{notification: id, campaign: r.campaign, contact: r.contact, arm: r.arm, channel: r.channel,
+		c.now[id] = &journey{notification: id, campaign: r.campaign, contact: r.contact, arm: r.arm, channel: r.channel, model: r.model,
 			facts: facts{Slot: r.plannedAt.UnixMicro()}}
 	}
 	all := make([]*journey, 0, len(c.now))

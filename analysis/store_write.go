@@ -44,7 +44,7 @@ func storeJourneys(ctx context.Context, tx pgx.Tx, journeys []*journey) error {
 	slices.SortFunc(journeys, func(a, b *journey) int { return slices.Compare(a.notification[:], b.notification[:]) })
 	n := len(journeys)
 	ids, campaigns, contacts := make([]kairos.ID, n), make([]kairos.ID, n), make([]kairos.ID, n)
-	arms, channels, states := make([]string, n), make([]string, n), make([]string, n)
+	arms, channels, states, models := make([]string, n), make([]string, n), make([]string, n), make([]*int, n)
 	starts, sent, until, opened, clicked := make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n)
 	for i, j := range journeys {
 		state, err := json.Marshal(&j.facts)
@@ -53,16 +53,16 @@ func storeJourneys(ctx context.Context, tx pgx.Tx, journeys []*journey) error {
 		}
 		v := j.reading()
 		ids[i], campaigns[i], contacts[i], arms[i], channels[i] = j.notification, j.campaign, j.contact, string(j.arm), string(j.channel)
-		states[i] = string(state)
+		states[i], models[i] = string(state), j.model
 		starts[i], sent[i], until[i], opened[i], clicked[i] = moment(v.start), moment(v.sent), moment(v.until), moment(v.opened), moment(v.clicked)
 	}
 	_, err := tx.Exec(ctx, `
-		INSERT INTO journeys (notification, campaign, contact, arm, channel, starts_at, sent_at, until_at, opened_at, clicked_at, state)
-		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-		                     $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::jsonb[])
+		INSERT INTO journeys (notification, campaign, contact, arm, channel, model, starts_at, sent_at, until_at, opened_at, clicked_at, state)
+		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::timestamptz[], $8::timestamptz[],
+		                     $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::jsonb[])
 		ON CONFLICT (notification) DO UPDATE SET starts_at = excluded.starts_at, sent_at = excluded.sent_at,
 		       until_at = excluded.until_at, opened_at = excluded.opened_at, clicked_at = excluded.clicked_at, state = excluded.state`,
-		ids, campaigns, contacts, arms, channels, starts, sent, until, opened, clicked, states)
+		ids, campaigns, contacts, arms, channels, models, starts, sent, until, opened, clicked, states)
 	if err != nil {
 		return fmt.Errorf("store journeys: %w", err)
 	}

@@ -190,7 +190,7 @@ func (w *world) dump(sql string, args ...any) string {
 // everything is all that the fold owns.
 func (w *world) everything() string {
 	var b strings.Builder
-	for _, name := range []string{"journeys", "actions", "rollups", "revenue", "conversions"} {
+	for _, name := range []string{"journeys", "actions", "rollups", "revenue", "conversions", "profiles"} {
 		fmt.Fprintf(&b, "%s\n%s\n", name, w.dump(`SELECT * FROM `+name))
 	}
 	return b.String()
