@@ -7,7 +7,8 @@
 // Gives: messages to a Provider, events of what became of them, and answers
 // about notifications, attempts, progress and unknowns.
 // Owns: the tables attempts and suppressions, and the outcome columns of
-// notifications (state, reason, done_at, and batch on a retry).
+// notifications (state, reason, done_at, and batch on a retry); delivery_state,
+// watermarks and freezes, which hold sending back after a restore.
 // Promises: an attempt is committed as "sending" before its first byte leaves
 // and at most one attempt of a notification is live, so nobody is written to
 // twice by us; every notification of a finished batch has an outcome or a new
@@ -27,6 +28,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -101,12 +103,14 @@ type Delivery struct {
 	routes map[kairos.Channel][]*route
 
 	contents templates
+	tide     atomic.Pointer[tide] // nil: the database isn't watched
 
 	ticks struct {
 		sync.Mutex
 		n        int64     // calls of Reconcile so far
 		swept    bool      // cancelled batches of all ages have been looked at
 		lastHeal time.Time // machine time
+		lastWarn time.Time // machine time
 	}
 }
 

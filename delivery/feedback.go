@@ -116,7 +116,7 @@ func (d *Delivery) resolveByEvidence(ctx context.Context, tx pgx.Tx, events []ka
 			WHERE a.notification = ANY ($1) AND a.state IN ('sending', 'unknown')
 			ORDER BY a.campaign, a.notification FOR UPDATE)
 		SELECT a.campaign, a.notification, a.number, a.provider, n.contact, min(g.kind)
-		FROM hit a JOIN g ON g.id = a.notification AND (g.number = 0 OR g.number = a.number)
+		FROM hit a JOIN g ON g.id = a.notification AND (g.number = 0 OR g.number >= a.number) -- a later number was lost in a restore
 		JOIN notifications n ON n.id = a.notification AND n.campaign = a.campaign
 		GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2`, ids, numbers, kinds)
 	if err != nil {

@@ -72,6 +72,9 @@ func (m *marked) runs() bool { return m.state == kairos.Running || m.state == ka
 // an unsubscription has seen it.
 const suppressionLock = 0x6b6169726f73 // "kairos"
 
+// stateFrozen stands for a campaign's where nothing may be sent; see Freeze.
+const stateFrozen = "frozen"
+
 // reasonEarly stands for a notification whose moment has not come; never stored.
 const reasonEarly kairos.Reason = "early"
 
@@ -82,10 +85,13 @@ const reasonEarly kairos.Reason = "early"
 //
 // $1 batch, $2 epoch, $3 owner, $4 campaign, $5 after, $6 hi, $7 limit,
 // $8 now, $9 provider, $10 channel, $11 marketing, $12 topic, $13 latest,
-// $14 window.
+// $14 window, $15 and $16 the watermark that the database must hold.
 const markSQL = `
 WITH fence AS MATERIALIZED (
-	SELECT c.state FROM batches b JOIN campaigns c ON c.id = b.campaign
+	SELECT CASE WHEN EXISTS (SELECT FROM freezes f WHERE f.released_at IS NULL OR b.campaign = ANY (f.held))
+	              OR $15::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM watermarks w WHERE w.id = $15 AND w.n >= $16)
+	            THEN 'frozen' ELSE c.state END AS state
+	FROM batches b JOIN campaigns c ON c.id = b.campaign
 	WHERE b.id = $1 AND b.epoch = $2 AND b.state = 'running' AND b.owner = $3
 	FOR NO KEY UPDATE OF b
 ), due AS MATERIALIZED (
@@ -139,11 +145,12 @@ func (d *Delivery) mark(ctx context.Context, b *batch.Claimed, c *campaign, prov
 	if c.spec.Latest != nil {
 		latest = c.spec.Latest
 	}
+	tideID, tideN := d.tide.Load().mark()
 	m := &marked{all: make([]recipient, 0, limit)}
 	q := &pgx.Batch{} // without BEGIN: one implicit transaction
 	q.Queue(`SELECT pg_advisory_xact_lock_shared($1), `+ledgerSettings, int64(suppressionLock))
 	q.Queue(markSQL, b.Batch, b.Epoch, b.Owner, b.Campaign, zeroID(after), b.Hi, limit, d.clock.Now(), provider, string(b.Channel),
-		c.spec.Marketing(), c.spec.Topic, latest, c.window()).Query(func(rows pgx.Rows) error {
+		c.spec.Marketing(), c.spec.Topic, latest, c.window(), tideID, tideN).Query(func(rows pgx.Rows) error {
 		opened := make(map[kairos.ID]int32, limit)
 		for rows.Next() {
 			var state *string

@@ -22,6 +22,7 @@ const (
 	queuedFor    = 60 * time.Second // a doorbell that nobody heard
 	sweepPeriod  = 6                // calls between looks at cancelled batches
 	healPeriod   = 30 * time.Second
+	warnPeriod   = time.Minute      // between reminders of a freeze
 	cancelledFor = 15 * time.Minute // how far back these looks go, but for the first
 	inFlightFor  = 30 * time.Second // how long a cancelled batch's last calls may take
 )
@@ -42,7 +43,7 @@ func (d *Delivery) Reconcile(ctx context.Context) error {
 	}
 	d.ticks.Unlock()
 
-	errs := []error{d.expired(ctx)}
+	errs := []error{d.warnFrozen(ctx), d.unhold(ctx), d.expired(ctx)}
 	if _, err := batch.Requeue(ctx, d.pool, queuedFor); err != nil {
 		errs = append(errs, err)
 	}
@@ -61,6 +62,27 @@ func (d *Delivery) Reconcile(ctx context.Context) error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("reconcile: %w", err)
+	}
+	if _, err := d.pool.Exec(ctx, `UPDATE delivery_state SET reconciled_at = clock_timestamp()`); err != nil {
+		return fmt.Errorf("reconcile: note its end: %w", err)
+	}
+	return nil
+}
+
+// warnFrozen reminds the log, now and then, why nothing is sent.
+func (d *Delivery) warnFrozen(ctx context.Context) error {
+	f, err := d.Frozen(ctx)
+	if err != nil || f == nil {
+		return err
+	}
+	d.ticks.Lock()
+	due := time.Since(d.ticks.lastWarn) > warnPeriod
+	if due {
+		d.ticks.lastWarn = time.Now()
+	}
+	d.ticks.Unlock()
+	if due {
+		d.opts.Log.Warn("delivery is frozen: nothing is sent until `kairos restore release`", "cause", f.Cause, "since", f.FrozenAt)
 	}
 	return nil
 }

@@ -36,11 +36,17 @@ func (d *Delivery) SendFirst(ctx context.Context, task UrgentTask) ([]kairos.Tas
 	return nil, d.send(ctx, task.Ref)
 }
 
+// frozenPause is how long a batch rests whose campaign was found frozen.
+const frozenPause = 5 * time.Second
+
 var errStopping = errors.New("the process is stopping")
 
 func (d *Delivery) send(ctx context.Context, ref kairos.Ref) error {
 	if ctx.Err() != nil {
 		return nil // queued it stays; the reconciler rings again
+	}
+	if frozen, err := d.frozen(ctx); err != nil || frozen {
+		return err
 	}
 	b, err := batch.Claim(ctx, d.pool, ref, d.opts.Owner, d.opts.Lease)
 	if err != nil || b == nil {
@@ -162,6 +168,8 @@ func (r *run) loop() verdict {
 				return verdict{torn: true, later: d.clock.Now().Add(firstPause), cause: err}
 			case !m.held:
 				return verdict{gone: true}
+			case m.state == stateFrozen:
+				return verdict{later: d.clock.Now().Add(frozenPause), cause: errors.New("delivery is frozen")}
 			}
 			return verdict{later: d.clock.Now()} // paused: nobody claims it until it is resumed
 		}
