@@ -229,38 +229,6 @@ func TestSweepCancelsWhatIsNotInFlight(t *testing.T) {
 	}
 }
 
-func TestExplainTellsTheDecision(t *testing.T) {
-	t.Parallel()
-	pool := devstack.NewDB(t)
-	o := New(pool, kairos.NewManualClock(monday), Options{})
-	id, _ := launched(t, pool, optimised(kairos.Experiment{Holdout: .2, Control: .2, Explore: .2}).spec, 60)
-	_, err := o.Plan(t.Context(), page(t, pool, id))
-	require.NoError(t, err)
-	rows, err := pool.Query(t.Context(), `SELECT id FROM notifications`)
-	require.NoError(t, err)
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[kairos.ID])
-	require.NoError(t, err)
-	seen := map[kairos.Arm]bool{}
-	for _, n := range ids {
-		e, err := o.Explain(t.Context(), n)
-		require.NoError(t, err)
-		seen[e.Arm] = true
-		require.Equal(t, "passed", e.Rules[0].Outcome)
-		chosen := 0
-		for _, c := range e.Candidates {
-			if c.Chosen {
-				chosen++
-			}
-		}
-		require.Equal(t, 1, chosen, "%+v", e)
-		loc, _ := o.zones.find(e.Slot.Zone)
-		require.Equal(t, e.Slot.UTC.In(loc).Format("Mon 15:04"), e.Slot.Local)
-	}
-	require.Len(t, seen, 4)
-	_, err = o.Explain(t.Context(), kairos.NewID())
-	require.ErrorIs(t, err, kairos.ErrNotFound)
-}
-
 func BenchmarkDecide(b *testing.B) {
 	c := optimised(kairos.Experiment{Holdout: .05, Control: .2, Explore: .1})
 	p := someone()
