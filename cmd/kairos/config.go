@@ -55,12 +55,14 @@ type settings struct {
 	ClockScale float64       `help:"Run domain time this many times as fast; simulations only." env:"KAIROS_CLOCK_SCALE" default:"1"`
 	Grace      time.Duration `help:"How long a stop may take to finish what is in flight." env:"KAIROS_GRACE" default:"40s"`
 	MaxConns   int           `help:"Connections to Postgres of this process." env:"KAIROS_MAX_CONNS" default:"20"`
+
+	domain *kairos.ScaledClock `kong:"-"` // of a simulation that governs its clock; nil: by ClockScale
 }
 
 // clock is the machine's, or a scaled one for simulations. A scaled clock with
 // a provider that reaches real people is refused.
 func (s *settings) clock() (kairos.Clock, error) {
-	if s.ClockScale == 1 {
+	if s.ClockScale == 1 && s.domain == nil {
 		return kairos.SystemClock{}, nil
 	}
 	if s.ClockScale <= 0 {
@@ -70,6 +72,9 @@ func (s *settings) clock() (kairos.Clock, error) {
 		if p != "inbox" {
 			return nil, fmt.Errorf("a scaled clock is for simulations: it is refused together with the provider %s", p)
 		}
+	}
+	if s.domain != nil {
+		return s.domain, nil
 	}
 	now := time.Now()
 	return kairos.NewScaledClock(now, now, s.ClockScale), nil

@@ -55,7 +55,8 @@ func startDev(ctx context.Context, s settings, t *terminal) (_ *dev, err error) 
 			err = errors.Join(err, d.close())
 		}
 	}()
-	o := devstack.Options{Fsync: true, Progress: func(what string) { t.say("%s", what) }}
+	// A simulation on throw-away parts has nothing to lose in a crash of the machine.
+	o := devstack.Options{Fsync: s.domain == nil || s.DataDir != "", Progress: func(what string) { t.say("%s", what) }}
 	if s.DataDir != "" {
 		if err := os.MkdirAll(s.DataDir, 0o755); err != nil {
 			return nil, fmt.Errorf("make data directory: %w", err)
@@ -71,7 +72,11 @@ func startDev(ctx context.Context, s settings, t *terminal) (_ *dev, err error) 
 			return nil, fmt.Errorf("make data directory: %w", err)
 		}
 	}
-	if d.mail, err = devstack.StartMail(devstack.MailOptions{}); err != nil {
+	mail := devstack.MailOptions{}
+	if s.domain != nil {
+		mail.Clock = s.domain
+	}
+	if d.mail, err = devstack.StartMail(mail); err != nil {
 		return nil, err
 	}
 	s.DatabaseURL, s.RedisURL = d.stack.DatabaseURL(), d.stack.RedisURL()
