@@ -5,7 +5,7 @@ TOOLS    := $(GO) tool -modfile=tools/go.mod
 PACKAGES := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev build test race fuzz bench lint verify generate tidy setup
+.PHONY: help demo dev build test race fuzz bench bench-dto lint verify generate tidy setup
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
 
 bench: setup ## Measure the main paths beside their ceilings; ARGS="--only import,plan,smtp,clicks --size full|small"
 	$(GO) run ./cmd/kairos-bench $(ARGS)
+
+bench-dto: build ## Measure the error rates, power, lift, speed and memory of delivery times (half an hour); ARGS="--markdown"
+	$(BIN)/kairos dto evaluate --bench --rhythms dto/testdata/replay_dev.csv.gz $(ARGS)
 
 lint: ## Run the linters
 	$(TOOLS) golangci-lint run --allow-parallel-runners $(PACKAGES)

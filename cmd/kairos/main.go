@@ -36,6 +36,7 @@ type cli struct {
 	Contacts contactsCmd `cmd:"" help:"Import contacts through the API."`
 	Campaign campaignCmd `cmd:"" help:"Launch and follow campaigns through the API."`
 	Report   reportCmd   `cmd:"" help:"Print a campaign's reports."`
+	DTO      dtoCmd      `cmd:"" name:"dto" help:"Train, judge and evaluate the models of delivery times."`
 	Replay   replayCmd   `cmd:"" help:"Rebuild the reports from the event log."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 

@@ -266,7 +266,7 @@ func TestTableSteps(t *testing.T) {
 	require.Len(t, s.figures, 3+1+1+1+1+1)
 	require.Equal(t, s.figures, found)
 	require.Equal(t, 21, counted["error rates, time irrelevant"], "the beginning and each replication")
-	require.Equal(t, 6, counted["replay"])
+	require.Equal(t, 21, counted["replay"])
 	for _, f := range s.figures {
 		require.NotEmpty(t, f.Name)
 	}

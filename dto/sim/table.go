@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"kairos"
@@ -116,14 +117,17 @@ func (t *table) begin(step string, total int) func() {
 	return count
 }
 
+// spread is the standard error of a share v of n replications.
+func spread(v float64, n int) float64 { return math.Sqrt(v * (1 - v) / float64(n)) }
+
 func (t *table) errorRate(n Named) error {
 	each := t.begin("error rates, "+n.Name, t.o.Replications)
 	r, err := n.World.rates(t.ctx, t.o.Seed+1, t.o.Replications, .05, each)
 	if err != nil {
 		return err
 	}
-	note := fmt.Sprintf("%d replications of %d people", r.Replications, n.World.People)
 	rate := func(name string, v float64) {
+		note := fmt.Sprintf("%d replications of %d people, standard error %.3f", r.Replications, n.World.People, spread(v, r.Replications))
 		t.add(Figure{Name: name + ": " + n.Name, Value: v, Reference: ".046 to .062", Target: "<= .06", Reached: v <= .06, Note: note})
 	}
 	if n.Main {
@@ -167,7 +171,7 @@ func (t *table) power(lift float64, people int, least float64) error {
 	}
 	t.add(Figure{
 		Name: name, Value: r.Interaction, Reference: fmt.Sprint(least), Target: fmt.Sprintf(">= %g", least), Reached: r.Interaction >= least,
-		Note: fmt.Sprintf("%d replications at .025", r.Replications),
+		Note: fmt.Sprintf("%d replications at .025, standard error %.3f", r.Replications, spread(r.Interaction, r.Replications)),
 	})
 	return nil
 }
@@ -223,7 +227,7 @@ func (t *table) null(kind Kind) error {
 }
 
 func (t *table) replay(keep int, name, reference string, least float64) error {
-	const draws = 5 // of the hours explored
+	const draws = 20 // of the hours explored
 	each := t.begin(name, draws)
 	mean, lowest, highest, note := 0.0, 0.0, 0.0, ""
 	for i := range draws {
