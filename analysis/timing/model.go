@@ -108,6 +108,8 @@ type OffPolicy struct {
 	Model    dto.OffPolicy `json:"model"`    // the model's hours
 	Global   dto.OffPolicy `json:"global"`   // its best hour for everybody
 	Baseline dto.OffPolicy `json:"baseline"` // a random allowed hour: what exploration itself brought
+	// Current is the model that was active at the time; null: there was none.
+	Current *dto.OffPolicy `json:"current"`
 }
 
 // Canary is a trial.

@@ -20,12 +20,12 @@ package timing
 
 import (
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"kairos"
-	"kairos/dto"
 )
 
 // Options tune the registry. The zero value is usable.
@@ -62,6 +62,9 @@ type Registry struct {
 	pool  *pgxpool.Pool
 	clock kairos.Clock
 	opts  Options
+
+	mu   sync.Mutex
+	last map[string]time.Time // when Watch last did what, in domain time
 }
 
 // New makes the registry on a pool of internal/pg.
@@ -93,7 +96,7 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Registry {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Registry{pool: pool, clock: clock, opts: opts}
+	return &Registry{pool: pool, clock: clock, opts: opts, last: map[string]time.Time{}}
 }
 
 // States of a model.
@@ -106,5 +109,3 @@ const (
 	Retired   = "retired"   // was active
 	Rejected  = "rejected"  // never will be: verdict, trial or a person said so
 )
-
-var _ = dto.Null
