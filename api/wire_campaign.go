@@ -44,8 +44,8 @@ type Schedule struct {
 // Experiment gives the shares of the arms; the rest is the schedule's own.
 type Experiment struct {
 	Holdout float64 `json:"holdout,omitempty" minimum:"0" maximum:"1" doc:"Not written to: the comparison for the incremental return."`
-	Control float64 `json:"control,omitempty" minimum:"0" maximum:"1" doc:"At the baseline time."`
-	Explore float64 `json:"explore,omitempty" minimum:"0" maximum:"1" doc:"At a drawn time."`
+	Control float64 `json:"control,omitempty" minimum:"0" maximum:"1" doc:"At the baseline time. 0.1 where mode optimised is given no experiment."`
+	Explore float64 `json:"explore,omitempty" minimum:"0" maximum:"1" doc:"At a drawn time. Where mode optimised is given no experiment: 0.3 while little is known of times, and less with each response, down to 0.05."`
 }
 
 // Goal is the event that counts as success.

@@ -40,8 +40,8 @@ func TestCreateCampaignNamesTheField(t *testing.T) {
 			s.Schedule.Mode, s.Schedule.Window = kairos.ModeOptimised, kairos.Duration(time.Minute)
 		}},
 		"window negative": {"schedule.window", func(s *kairos.CampaignSpec) { s.Schedule.Window = -1 }},
-		"share":           {"experiment.holdout", func(s *kairos.CampaignSpec) { s.Experiment.Holdout = 1.5 }},
-		"share negative":  {"experiment.explore", func(s *kairos.CampaignSpec) { s.Experiment.Explore = -0.1 }},
+		"share":           {"experiment.holdout", func(s *kairos.CampaignSpec) { s.Experiment = &kairos.Experiment{Holdout: 1.5} }},
+		"share negative":  {"experiment.explore", func(s *kairos.CampaignSpec) { s.Experiment = &kairos.Experiment{Explore: -0.1} }},
 		"shares": {"experiment", func(s *kairos.CampaignSpec) {
 			s.Experiment = &kairos.Experiment{Holdout: 0.5, Control: 0.3, Explore: 0.3}
 		}},
@@ -312,7 +312,7 @@ func TestEstimateCountsEachPersonOnce(t *testing.T) {
 	h.exec(`UPDATE contacts SET preferences = '{"channels":{"email":false}}' WHERE external_id = 'p6'`)
 	h.exec(`UPDATE contacts SET preferences = '{"topics":{"news":false}}' WHERE external_id = 'p7'`)
 	s := h.spec()
-	s.Topic, s.Experiment.Holdout = "news", 0.1
+	s.Topic, s.Experiment = "news", &kairos.Experiment{Holdout: 0.1}
 	s.Cost = kairos.Cost{Fixed: kairos.AmountOf(100), PerMessage: kairos.AmountOf(0.5)}
 	c, err := h.CreateCampaign(ctx, s, kairos.Ticket{})
 	require.NoError(t, err)
