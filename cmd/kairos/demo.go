@@ -7,35 +7,68 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"kairos"
+	"kairos/internal/eventlog"
 )
 
 type demoCmd struct {
 	settings
-	People int    `help:"How many people the sample audience has." default:"10000"`
-	Seed   uint64 `help:"Seed of everything that is drawn: same seed, same people." default:"1"`
-	Exit   bool   `help:"Stop after the reports instead of leaving the dashboard open."`
+	World  string  `help:"What is true about the people: clusters (they differ in their best hour), global (one best hour for all), null (the hour is irrelevant)." enum:"clusters,global,null" default:"clusters"`
+	Effect float64 `help:"How much the hour matters, on the scale of log-odds: the standard deviation over the day." default:"0.8"`
+	Common float64 `help:"World of clusters: how much of the hour's effect all people share besides." default:"0.2"`
+	Tied   bool    `help:"People of different rhythms also differ in how often they click."`
+	People int     `help:"How many people the sample audience has." default:"3000"`
+	Days   int     `help:"How many days of domain time pass, a campaign each day." default:"28"`
+	Seed   uint64  `help:"Seed of all that the people are and do." default:"1"`
+	Exit   bool    `help:"Stop after the reports instead of leaving the dashboard open."`
 }
 
-// demoReport is the last line of `kairos demo --json`.
-type demoReport struct {
-	People int              `json:"people"`
-	URL    string           `json:"url"`
-	Funnel map[string]int64 `json:"funnel"`
-	ROI    roiAnswer        `json:"roi"`
-	Truth  struct {
-		Funnel  map[string]int64 `json:"funnel"`
-		Revenue string           `json:"revenue"`
-	} `json:"truth"`
-	Equal bool `json:"equal"`
+const (
+	// demoDay is a day of domain time at full speed; it stands still whenever
+	// the pipeline has something to do.
+	demoDay = 2 * time.Second
+	// demoPast is for how many days before the first campaign people's activity is known.
+	demoPast = 21
+	// demoWindow is the response window: mails of two days do not overlap in it.
+	demoWindow = 4 * time.Hour
+	// demoTraining is the time between trainings.
+	demoTraining = 10 * 24 * time.Hour
+	// attributionWindow of the campaigns: as long as there is no next one.
+	attributionWindow = 24 * time.Hour
+)
+
+// Validate is kong's: it names the first flag that makes no sense.
+func (c *demoCmd) Validate() error {
+	switch {
+	case c.People < 10 || c.People > 1_000_000:
+		return fmt.Errorf("--people must be between 10 and 1,000,000")
+	case c.Days < 1 || c.Days > 365:
+		return fmt.Errorf("--days must be between 1 and 365")
+	case !(c.Effect >= 0 && c.Effect <= 3): // nor NaN
+		return fmt.Errorf("--effect must be between 0 and 3")
+	case !(c.Common >= 0 && c.Common <= 3):
+		return fmt.Errorf("--common must be between 0 and 3")
+	case c.ClockScale != 1:
+		return fmt.Errorf("--clock-scale is not for the demo, which chooses its speed by itself")
+	}
+	return nil
 }
 
-// Run plays the main job from an empty platform to the reports.
+// Run plays the whole story of learning from an empty platform to the reports.
 func (c *demoCmd) Run(ctx context.Context, t *terminal) error {
-	if c.People < 10 || c.People > 1_000_000 {
-		return fmt.Errorf("people must be between 10 and 1,000,000")
+	s := c.settings
+	origin := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -c.Days-1) // it ends about today
+	s.domain = kairos.NewScaledClock(origin, time.Now(), float64(24*time.Hour/demoDay))
+	s.domain.Limit(origin)
+	if s.ResponseWindow == 24*time.Hour { // the default
+		s.ResponseWindow = demoWindow
+	}
+	if s.TrainEvery == 7*24*time.Hour {
+		s.TrainEvery = demoTraining
 	}
 	began := time.Now()
-	d, err := startDev(ctx, c.settings, t)
+	d, err := startDev(ctx, s, t)
 	if err != nil {
 		return err
 	}
@@ -44,7 +77,7 @@ func (c *demoCmd) Run(ctx context.Context, t *terminal) error {
 	g, run := errgroup.WithContext(run)
 	g.Go(func() error { return d.run(run) })
 	g.Go(func() error {
-		if err := c.play(run, t, d, began); err != nil {
+		if err := c.play(run, t, d, s.domain, origin, began); err != nil {
 			return err
 		}
 		if c.Exit {
@@ -62,126 +95,41 @@ func (c *demoCmd) Run(ctx context.Context, t *terminal) error {
 	return errors.Join(err, d.close())
 }
 
-// play is the story: audience, content, campaign, people, reports.
-func (c *demoCmd) play(ctx context.Context, t *terminal, d *dev, began time.Time) error {
+// play runs the story beside the people who act in it and the governor of its
+// time; the time runs on at the machine's pace afterwards.
+func (c *demoCmd) play(ctx context.Context, t *terminal, d *dev, clock *kairos.ScaledClock, origin, began time.Time) error {
+	if _, err := eventlog.EnsurePartitions(ctx, d.pool, origin, 1, c.Days+partitionsAhead); err != nil {
+		return err
+	}
+	world := newHiddenWorld(c.World, c.People, c.Effect, c.Common, c.Tied, c.Seed)
+	world.unknown = mustZone(d.settings.DefaultZone) // assemble has loaded it
 	api := &client{Server: d.info.URL, APIKey: d.info.APIKey}
-	town := newTown(c.Seed, c.People, api)
+	town := newTown(world, clock, api)
 	leave := d.mail.OnMessage(town.receive)
 	defer leave()
-
-	t.say("\n1. %d people are imported from CSV", c.People)
-	body, size := town.csv()
-	imp, err := api.upload(ctx, t, body, size, "text/csv")
-	if err != nil {
-		return err
+	acting, ctx := errgroup.WithContext(ctx)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	gov := &governor{clock: clock, pool: d.pool, queue: d.queue, spool: d.spool, arm: d.stages.analysis.Arm, play: town.play, ceiling: origin}
+	acting.Go(func() error { return gov.run(ctx) })
+	acting.Go(func() error { return town.play.run(ctx) })
+	var told error
+	acting.Go(func() error {
+		s := &story{cmd: c, t: t, api: api, town: town, gov: gov, origin: origin, began: began, url: d.info.URL}
+		told = s.tell(ctx)
+		end()
+		return told
+	})
+	err := acting.Wait()
+	if told == nil { // the others were ended by the story's end
+		err = nil
 	}
-	if imp, err = api.follow(ctx, t, imp); err != nil {
-		return err
-	}
-	if imp.Created != int64(c.People) {
-		return fmt.Errorf("import created %d of %d people", imp.Created, c.People)
-	}
-
-	t.say("\n2. A segment, a template and a campaign with a holdout of 10 %%")
-	id, err := c.prepare(ctx, api)
-	if err != nil {
-		return err
-	}
-	var s campaignState
-	if err := api.post(ctx, "/v1/campaigns/"+id+"/launch", nil, &s); err != nil {
-		return err
-	}
-
-	t.say("\n3. It runs; people open, click, look, accept and pay through the public tracking API")
-	acting, live := errgroup.WithContext(ctx)
-	acting.Go(func() error { return town.live(live) })
-	if s, err = api.followCampaign(ctx, t, id); err != nil {
-		return err
-	}
-	town.allSent()
-	if err := acting.Wait(); err != nil {
-		return err
-	}
-	if err := town.shop(ctx); err != nil {
-		return err
-	}
-
-	t.say("\n4. What the platform counted, beside what the people did")
-	report, err := c.compare(ctx, t, api, town, id)
-	if err != nil {
-		return err
-	}
-	report.URL = d.info.URL
-	if err := t.print(report, report.words(time.Since(began))); err != nil {
-		return err
-	}
-	if !report.Equal {
-		return errors.New("the reports differ from what the people did")
-	}
-	return nil
+	clock.Pace(1)
+	clock.Limit(time.Time{})
+	return err
 }
 
-// prepare makes segment, template and campaign, and returns the campaign's id.
-func (c *demoCmd) prepare(ctx context.Context, api *client) (string, error) {
-	var segment, template, campaign struct {
-		ID string `json:"id"`
-	}
-	err := api.post(ctx, "/v1/segments", map[string]any{
-		"name": "Newsletter readers", "expression": `attributes.newsletter == "yes"`,
-	}, &segment)
-	if err != nil {
-		return "", err
-	}
-	err = api.post(ctx, "/v1/templates", map[string]any{
-		"name": "Autumn offer", "channel": "email",
-		"subject": "{{ contact.first_name }}, your autumn offer", "html": demoHTML,
-	}, &template)
-	if err != nil {
-		return "", err
-	}
-	err = api.post(ctx, "/v1/campaigns", map[string]any{
-		"name": "Autumn offer", "purpose": "marketing", "channels": []string{"email"}, "template": template.ID,
-		"audience":   map[string]any{"segment": segment.ID},
-		"schedule":   map[string]any{"mode": "now"},
-		"experiment": map[string]any{"holdout": 0.1},
-		"goal":       map[string]any{"kind": "payment.received", "attribution_window": "168h"},
-		"cost":       map[string]any{"fixed": "100.00", "per_message": "0.001", "currency": "EUR"},
-		"utm":        map[string]any{"source": "kairos", "medium": "email", "campaign": "autumn"},
-	}, &campaign)
-	return campaign.ID, err
-}
-
-// compare waits until the reports have caught up with what happened, a minute
-// at most, and sets them beside it.
-func (c *demoCmd) compare(ctx context.Context, t *terminal, api *client, town *town, id string) (*demoReport, error) {
-	r := &demoReport{People: c.People}
-	r.Truth.Funnel, r.Truth.Revenue = town.truth()
-	for deadline := time.Now().Add(time.Minute); ; {
-		var f funnelAnswer
-		if err := api.get(ctx, "/v1/reports/funnel?campaign="+id, &f); err != nil {
-			return nil, err
-		}
-		if err := api.get(ctx, "/v1/reports/roi?campaign="+id, &r.ROI); err != nil {
-			return nil, err
-		}
-		r.Funnel, r.Equal = map[string]int64{}, r.ROI.Attributed.Revenue == r.Truth.Revenue
-		for _, s := range f.Steps {
-			r.Funnel[s.Step] = s.Unique
-			if want, said := r.Truth.Funnel[s.Step]; said {
-				r.Equal = r.Equal && want == s.Unique
-			}
-		}
-		if r.Equal || time.Now().After(deadline) {
-			return r, nil
-		}
-		t.say("   waiting for the last events to be folded")
-		if err := poll(ctx, time.Second); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// demoHTML is the campaign's content: a greeting, three tracked links.
+// demoHTML is the campaigns' content: a greeting, three tracked links.
 const demoHTML = `<!doctype html>
 <html><body style="font-family: sans-serif; color: #222">
 <h1>Good day, {{ contact.first_name | default: "there" }}</h1>

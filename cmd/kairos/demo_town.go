@@ -15,102 +15,79 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"kairos"
 	"kairos/internal/devstack"
 )
 
-// town is the simulated audience: people who read their mail and act on the
-// public tracking API like anybody's browser, each by a random source of its
-// own, and who remember what they did.
+// town is where the simulated people live: they read their mail and act on the
+// public API like anybody's browser, each by a random source of its own, and
+// remember what they did.
 type town struct {
-	seed   uint64
-	people int
-	api    *client
-	http   *http.Client
-	box    chan *devstack.Message
-	sent   sync.Once
+	world *hiddenWorld
+	clock *kairos.ScaledClock
+	api   *client
+	http  *http.Client
+	play  *player
 
 	mu      sync.Mutex
 	did     map[string]int64
 	revenue kairos.Amount
-	spent   map[int]bool // who has paid
+	mails   []int                // received so far, by person
+	touch   []time.Time          // last open or click, by person
+	left    []bool               // unsubscribed
+	letters map[string][]arrival // by campaign
+	failed  error                // a mail that can't be
 }
 
-func newTown(seed uint64, people int, api *client) *town {
+// arrival is one message that arrived.
+type arrival struct {
+	notification string
+	person       int
+	at           time.Time
+}
+
+func newTown(world *hiddenWorld, clock *kairos.ScaledClock, api *client) *town {
+	n := len(world.people)
 	return &town{
-		seed: seed, people: people, api: api,
+		world: world, clock: clock, api: api, play: &player{clock: clock, width: 16},
 		http: &http.Client{
 			Timeout:       30 * time.Second,
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		box: make(chan *devstack.Message, people), did: map[string]int64{}, spent: map[int]bool{},
+		did: map[string]int64{}, mails: make([]int, n), touch: make([]time.Time, n), left: make([]bool, n), letters: map[string][]arrival{},
 	}
-}
-
-// source is person i's own randomness: independent of the order of events.
-func (w *town) source(i int, purpose uint64) *rand.Rand {
-	return rand.New(rand.NewPCG(w.seed<<8|purpose, uint64(i)))
 }
 
 var (
 	firstNames = []string{"Ada", "Bruno", "Chidi", "Dana", "Emil", "Fatima", "Grace", "Hugo", "Inés", "Jun", "Kofi", "Lena", "Mira", "Noor", "Otto", "Priya"}
 	favourites = []string{"pears", "plums", "walnuts", "quinces", "honey"}
-	townZones  = []string{"Europe/Berlin", "Europe/Lisbon", "America/New_York", "America/Sao_Paulo", "Asia/Kolkata", "Asia/Tokyo"}
+	townZones  = []string{"Europe/Berlin", "Europe/Lisbon", "America/New_York", "America/Sao_Paulo", "Africa/Nairobi", "Asia/Tokyo"}
 )
 
-// csv is the audience as a shop would export it. One in twenty does not read
-// the newsletter.
+// csv is the audience as a shop would export it.
 func (w *town) csv() (io.Reader, int64) {
 	var b bytes.Buffer
 	out := csv.NewWriter(&b)
 	rows := [][]string{{"external_id", "email", "first_name", "timezone", "newsletter", "favourite"}}
-	for i := range w.people {
-		r := w.source(i, 1)
-		newsletter := "yes"
-		if r.Float64() < 0.05 {
+	for i := range w.world.people {
+		p := &w.world.people[i]
+		newsletter, zone := "yes", ""
+		if !p.reader {
 			newsletter = "no"
 		}
+		if p.told {
+			zone = p.zone.String()
+		}
 		rows = append(rows, []string{
-			fmt.Sprintf("p%d", i), fmt.Sprintf("p%d@town.example", i), firstNames[r.IntN(len(firstNames))],
-			townZones[r.IntN(len(townZones))], newsletter, favourites[r.IntN(len(favourites))],
+			fmt.Sprintf("p%d", i), fmt.Sprintf("p%d@town.example", i), firstNames[p.firstName], zone, newsletter, favourites[p.favourite],
 		})
 	}
 	_ = out.WriteAll(rows) // a bytes.Buffer takes everything
 	return &b, int64(b.Len())
 }
 
-// receive is called for every mail; it hands it to somebody who has time.
-func (w *town) receive(m *devstack.Message) { w.box <- m }
-
-// allSent tells that no more mail will come.
-func (w *town) allSent() { w.sent.Do(func() { close(w.box) }) }
-
-// live lets people read their mail until all of it has been read.
-func (w *town) live(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for range 64 {
-		g.Go(func() error {
-			for {
-				select {
-				case <-ctx.Done():
-					return ctx.Err()
-				case m, more := <-w.box:
-					if !more {
-						return nil
-					}
-					if err := w.read(ctx, m); err != nil {
-						return err
-					}
-				}
-			}
-		})
-	}
-	return g.Wait()
-}
-
+// add counts what somebody did.
 func (w *town) add(step string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -119,60 +96,123 @@ func (w *town) add(step string) {
 
 var linkForm = regexp.MustCompile(`(?:href|src)="([^"]+/([ocu])/[^"]+)"`)
 
-// read is what one person does with one mail.
-func (w *town) read(ctx context.Context, m *devstack.Message) error {
+// contents is what a mail program sees of a mail.
+type contents struct {
+	pixel, unsubscribe string
+	links              []string
+}
+
+// receive is called for every mail, before the platform hears that it was
+// taken. What the person will do is planned at once.
+func (w *town) receive(m *devstack.Message) {
+	if err := w.open(m); err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.failed = err
+	}
+}
+
+func (w *town) open(m *devstack.Message) error {
 	var i int
-	if _, err := fmt.Sscanf(strings.ToLower(m.To[0]), "p%d@", &i); err != nil {
-		return fmt.Errorf("mail to a stranger: %w", err)
+	if _, err := fmt.Sscanf(strings.ToLower(m.To[0]), "p%d@", &i); err != nil || i < 0 || i >= len(w.mails) {
+		return fmt.Errorf("mail to a stranger: %s", m.To[0])
 	}
-	w.add("sent")
-	r := w.source(i, 2)
-	var pixel string
-	var links []string
-	for _, l := range linkForm.FindAllStringSubmatch(m.HTML, -1) {
-		switch u := html.UnescapeString(l[1]); l[2] {
+	l := contents{unsubscribe: strings.Trim(m.Header.Get("List-Unsubscribe"), "<>")}
+	for _, found := range linkForm.FindAllStringSubmatch(m.HTML, -1) {
+		switch u := html.UnescapeString(found[1]); found[2] {
 		case "o":
-			pixel = u
+			l.pixel = u
 		case "c":
-			links = append(links, u)
+			l.links = append(l.links, u)
 		}
 	}
-	if pixel == "" || len(links) != 3 {
-		return fmt.Errorf("mail %s has %d tracked links and pixel %q", m.ID, len(links), pixel)
+	if l.pixel == "" || len(l.links) != 3 || l.unsubscribe == "" {
+		return fmt.Errorf("mail %s has %d tracked links, pixel %q, unsubscribe %q", m.ID, len(l.links), l.pixel, l.unsubscribe)
 	}
-	if r.Float64() < 0.03 { // a company's scanner looks at everything first
-		for _, u := range links {
-			if _, err := w.visit(ctx, http.MethodGet, u, nil, "", agentScanner); err != nil {
-				return err
-			}
-		}
+	campaign, _, _ := strings.Cut(m.Header.Get("Feedback-ID"), ":")
+	notification, _, _ := strings.Cut(m.Header.Get("X-Kairos-Attempt"), ".")
+	w.mu.Lock()
+	w.did["sent"]++
+	n := w.mails[i]
+	w.mails[i]++
+	w.letters[campaign] = append(w.letters[campaign], arrival{notification, i, m.Received})
+	gone := w.left[i]
+	w.mu.Unlock()
+	if gone {
+		return fmt.Errorf("p%d got a mail after unsubscribing", i)
 	}
-	if r.Float64() > 0.45 {
-		return nil
+	w.decide(i, n, m.Received, l)
+	return nil
+}
+
+// decide plans what the n-th mail brings person i to do. Nobody reads a mail in
+// the minute it arrives; but programs look at it.
+func (w *town) decide(i, n int, at time.Time, l contents) {
+	r := w.world.source(i, 2, uint64(n))
+	switch u := r.Float64(); {
+	case u < 0.015: // a company's scanner that says what it is
+		w.add("machine_clicked")
+		w.play.at(at, func(ctx context.Context) error { return w.scan(ctx, l.links, agentScanner) })
+	case u < 0.03: // one that looks like a browser, but follows every link at once
+		w.add("machine_clicked")
+		w.play.at(at, func(ctx context.Context) error {
+			w.clock.Hold() // all links within a second, however slow the machine
+			defer w.clock.Release()
+			return w.scan(ctx, l.links, agentPerson)
+		})
+	case u < 0.06: // a mail program that fetches pictures unasked
+		w.add("machine_opened")
+		w.play.at(at, func(ctx context.Context) error { return w.fetch(ctx, http.MethodGet, l.pixel, agentProxy) })
+	case u < 0.07: // one that asks where a link leads
+		w.add("machine_clicked")
+		w.play.at(at, func(ctx context.Context) error { return w.fetch(ctx, http.MethodHead, l.links[0], agentPerson) })
 	}
-	// Nobody reads a mail in the second it arrives.
-	if err := poll(ctx, time.Until(m.Received.Add(1500*time.Millisecond))); err != nil {
-		return err
+	clicks := r.Float64() < w.world.rates[i][w.world.hour(i, at)]
+	if !clicks && r.Float64() > 0.3 {
+		return
+	}
+	later := func(atLeast, mean, most time.Duration) time.Duration {
+		return min(atLeast+time.Duration(r.ExpFloat64()*float64(mean)), most)
+	}
+	due := at.Add(later(5*time.Minute, 15*time.Minute, 90*time.Minute))
+	opens := 1
+	if w.world.people[i].bursty {
+		opens += r.IntN(3)
 	}
 	w.add("opened")
-	if _, err := w.visit(ctx, http.MethodGet, pixel, nil, "", agentPerson); err != nil {
-		return err
+	for k := range opens {
+		w.play.at(due.Add(time.Duration(k)*3*time.Minute), func(ctx context.Context) error {
+			w.touched(i)
+			return w.fetch(ctx, http.MethodGet, l.pixel, agentPerson)
+		})
 	}
-	if r.Float64() > 0.4 {
-		return nil
+	if clicks {
+		due = due.Add(later(time.Minute, 3*time.Minute, 30*time.Minute))
+		link, own := l.links[r.IntN(len(l.links))], w.world.source(i, 3, uint64(n))
+		w.play.at(due, func(ctx context.Context) error { return w.click(ctx, i, n, own, link) })
 	}
-	return w.click(ctx, i, r, links[r.IntN(len(links))])
+	if r.Float64() < 0.006 {
+		w.add("unsubscribed")
+		w.play.at(due.Add(time.Minute), func(ctx context.Context) error { return w.unsubscribe(ctx, i, l.unsubscribe) })
+	}
+}
+
+func (w *town) touched(i int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.touch[i] = w.clock.Now()
 }
 
 // click follows a link to the landing page and goes on from there.
-func (w *town) click(ctx context.Context, i int, r *rand.Rand, link string) error {
+func (w *town) click(ctx context.Context, i, n int, r *rand.Rand, link string) error {
+	w.touched(i)
 	w.add("clicked")
 	landing, err := w.visit(ctx, http.MethodGet, link, nil, "", agentPerson)
 	if err != nil {
 		return err
 	}
 	u, err := url.Parse(landing)
-	if err != nil || u.Host != "shop.example.com" || u.Query().Get("kt") == "" || u.Query().Get("utm_campaign") != "autumn" {
+	if err != nil || u.Host != "shop.example.com" || u.Query().Get("kt") == "" || u.Query().Get("utm_source") != "kairos" {
 		return fmt.Errorf("the click led to %q", landing)
 	}
 	say := func(step, body string) error {
@@ -198,53 +238,44 @@ func (w *town) click(ctx context.Context, i int, r *rand.Rand, link string) erro
 	if r.Float64() > 0.7 {
 		return nil
 	}
-	amount := kairos.Amount(10_000_000 + r.Int64N(90_00)*10_000) // 10.00 to 99.99
+	amount := price(r)
 	w.mu.Lock()
 	w.revenue += amount
-	w.spent[i] = true
 	w.mu.Unlock()
-	return say("paid", fmt.Sprintf(`{"kind":"payment.received","key":"order-%d","amount":"%s","currency":"EUR"}`, i, amount))
+	return say("paid", fmt.Sprintf(`{"kind":"payment.received","key":"order-%d-%d","amount":"%s","currency":"EUR"}`, i, n, amount))
 }
 
-// shop lets a few people buy without any mail, the held out among them: the
-// shop's till reports them by its own customer numbers. It is what the
-// incremental return is compared with.
-func (w *town) shop(ctx context.Context) error {
-	var batch []map[string]any
-	for i := range w.people {
-		r := w.source(i, 3)
-		w.mu.Lock()
-		spent := w.spent[i]
-		w.mu.Unlock()
-		if r.Float64() < 0.01 && !spent && !w.touched(i) {
-			batch = append(batch, map[string]any{
-				"kind": "payment.received", "external_id": fmt.Sprintf("p%d", i), "key": fmt.Sprintf("till-%d", i),
-				"amount": kairos.Amount(10_000_000 + r.Int64N(90_00)*10_000), "currency": "EUR",
-			})
+// price is 10.00 to 99.99.
+func price(r *rand.Rand) kairos.Amount { return kairos.Amount(10_000_000 + r.Int64N(90_00)*10_000) }
+
+// unsubscribe is RFC 8058's one click.
+func (w *town) unsubscribe(ctx context.Context, i int, to string) error {
+	_, err := w.visit(ctx, http.MethodPost, to, strings.NewReader("List-Unsubscribe=One-Click"), "application/x-www-form-urlencoded", agentPerson)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left[i] = true
+	return err
+}
+
+func (w *town) scan(ctx context.Context, links []string, agent string) error {
+	for _, u := range links {
+		if err := w.fetch(ctx, http.MethodGet, u, agent); err != nil {
+			return err
 		}
-	}
-	for len(batch) > 0 {
-		n := min(len(batch), 1000)
-		if err := w.api.post(ctx, "/v1/events", map[string]any{"events": batch[:n]}, nil); err != nil {
-			return fmt.Errorf("report the till: %w", err)
-		}
-		batch = batch[n:]
 	}
 	return nil
-}
-
-// touched tells whether person i opens the mail if there is one: such a
-// purchase would be attributed, and is left to those who made it that way.
-func (w *town) touched(i int) bool {
-	r := w.source(i, 2)
-	_ = r.Float64()
-	return r.Float64() <= 0.45
 }
 
 const (
 	agentPerson  = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 	agentScanner = "Mozilla/5.0 (compatible; MailScanner/5.0)"
+	agentProxy   = "Mozilla/5.0"
 )
+
+func (w *town) fetch(ctx context.Context, method, to, agent string) error {
+	_, err := w.visit(ctx, method, to, nil, "", agent)
+	return err
+}
 
 // visit sends one request and returns where it leads, if it redirects.
 func (w *town) visit(ctx context.Context, method, to string, body io.Reader, contentType, agent string) (string, error) {
@@ -268,36 +299,18 @@ func (w *town) visit(ctx context.Context, method, to string, body io.Reader, con
 	return resp.Header.Get("Location"), nil
 }
 
-// truth is what the people did: unique people by step, and the money of those
-// who came by the mail.
-func (w *town) truth() (map[string]int64, string) {
+// townSteps are the steps of the funnel and beside it that the people know of.
+var townSteps = []string{"sent", "opened", "clicked", "viewed", "cta", "offer_accepted", "offer_declined", "paid",
+	"unsubscribed", "machine_opened", "machine_clicked"}
+
+// truth is what the people did: messages by step, and the money of those who
+// came by a mail.
+func (w *town) truth() (map[string]int64, kairos.Amount, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	steps := map[string]int64{}
-	for _, s := range []string{"sent", "opened", "clicked", "viewed", "cta", "offer_accepted", "offer_declined", "paid"} {
+	for _, s := range townSteps {
 		steps[s] = w.did[s]
 	}
-	return steps, w.revenue.String()
-}
-
-// words prints the tables.
-func (r *demoReport) words(took time.Duration) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\n%-16s %10s %14s\n", "funnel", "Kairos", "the people did")
-	for _, s := range []string{"planned", "sent", "delivered", "opened", "clicked", "viewed", "cta", "offer_accepted", "offer_declined", "paid"} {
-		truth := ""
-		if n, said := r.Truth.Funnel[s]; said {
-			truth = fmt.Sprint(n)
-		}
-		fmt.Fprintf(&b, "%-16s %10d %14s\n", s, r.Funnel[s], truth)
-	}
-	fmt.Fprintf(&b, "%-16s %10s %14s EUR\n\n", "revenue", r.ROI.Attributed.Revenue, r.Truth.Revenue)
-	b.WriteString("return on investment\n")
-	b.WriteString(r.ROI.words())
-	verdict := "Every number equals what the people did."
-	if !r.Equal {
-		verdict = "The numbers DIFFER from what the people did."
-	}
-	fmt.Fprintf(&b, "\n\n%s (%s)", verdict, took.Round(time.Second))
-	return b.String()
+	return steps, w.revenue, w.failed
 }

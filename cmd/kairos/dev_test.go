@@ -180,21 +180,3 @@ func TestDevKeepsItsData(t *testing.T) {
 		gone(t, children, tmp)
 	}
 }
-
-// TestDemo: what the demo prints is what its people did.
-func TestDemo(t *testing.T) {
-	tmp := place(t)
-	p := start(t, map[string]string{"TMPDIR": tmp}, "demo", "--exit", "--json", "--people", "500", "--listen", "127.0.0.1:0")
-	require.Zero(t, p.wait(3*time.Minute), p.stderr.String())
-	lines := strings.Split(strings.TrimSpace(p.stdout.String()), "\n")
-	var r demoReport
-	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &r))
-	require.True(t, r.Equal)
-	require.Equal(t, 500, r.People)
-	require.Positive(t, r.Truth.Funnel["paid"])
-	for step, n := range r.Truth.Funnel {
-		require.Equal(t, n, r.Funnel[step], step)
-	}
-	require.Equal(t, r.Truth.Revenue, r.ROI.Attributed.Revenue)
-	gone(t, nil, tmp)
-}
