@@ -186,6 +186,13 @@ type ModelOffPolicy struct {
 	Model    ModelPolicy `json:"model" doc:"The model's hours."`
 	Global   ModelPolicy `json:"global" doc:"Its best hour for everybody."`
 	Baseline ModelPolicy `json:"baseline" doc:"A random allowed hour."`
+	Current  *ModelNow   `json:"current" doc:"The model that was active at the time; null: there was none."`
+}
+
+// ModelNow is a ModelPolicy where there may be none.
+type ModelNow struct {
+	_ struct{} `nullable:"true"`
+	ModelPolicy
 }
 
 // ModelArm is what one arm brought.
