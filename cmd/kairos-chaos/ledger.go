@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"kairos"
+)
+
+// inFlight is the most attempts that one process has open towards an SMTP
+// server: what a kill can leave in doubt.
+const inFlight = 64
+
+// promised is how soon the work of a dead process goes on.
+const promised = 15 * time.Second
+
+// row is one person of a campaign as the ledger has it.
+type row struct {
+	id, campaign                    kairos.ID
+	email, state                    string
+	live, sending, forced, attempts int
+	evidence                        bool
+}
+
+func (t *trial) rows(campaign string) []row {
+	q, err := t.pool.Query(t.ctx, `
+		SELECT n.id, n.campaign, lower(c.email), n.state, a.live, a.sending, a.forced, a.n, a.evidence
+		FROM notifications n JOIN contacts c ON c.id = n.contact
+		CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE live) AS live, count(*) FILTER (WHERE state = 'sending') AS sending,
+			count(*) FILTER (WHERE state = 'resend_forced') AS forced, count(*) AS n, coalesce(bool_or(evidence IS NOT NULL), false) AS evidence
+			FROM attempts a WHERE a.notification = n.id AND a.campaign = n.campaign) a
+		WHERE n.campaign = $1`, campaign)
+	t.check(err)
+	defer q.Close()
+	var all []row
+	for q.Next() {
+		var r row
+		t.check(q.Scan(&r.id, &r.campaign, &r.email, &r.state, &r.live, &r.sending, &r.forced, &r.attempts, &r.evidence))
+		all = append(all, r)
+	}
+	t.check(q.Err())
+	return all
+}
+
+// verify compares the ledger of campaigns, each to the same people, with what
+// an independent counter took. doubts is how many unknowns the faults may have
+// left.
+func (t *trial) verify(got map[string]int, people, doubts int, campaigns ...string) {
+	type person struct{ rows, accepted, unknown, forced int }
+	all := map[string]*person{}
+	sending, double := 0, 0
+	for _, c := range campaigns {
+		rows := t.rows(c)
+		if len(rows) != people {
+			t.res.Missing += max(0, people-len(rows))
+			t.breach("%d people were planned, not %d", len(rows), people)
+		}
+		for _, r := range rows {
+			p := all[r.email]
+			if p == nil {
+				p = &person{}
+				all[r.email] = p
+			}
+			p.rows++
+			p.forced += r.forced
+			sending += r.sending
+			if r.live > 1 {
+				double++
+			}
+			if r.evidence {
+				t.res.Resolved++
+			}
+			switch r.state {
+			case kairos.StateAccepted:
+				p.accepted++
+				t.res.Accepted++
+			case kairos.StateUnknown:
+				p.unknown++
+				t.res.Unknown++
+			case kairos.StatePlanned:
+				t.res.Missing++ // neither final nor unknown
+			}
+		}
+	}
+	for email, n := range got {
+		p := all[email]
+		if p == nil {
+			t.breach("%d messages for a stranger", n)
+			continue
+		}
+		t.res.Duplicates += max(0, n-p.rows-p.forced)
+		if n <= p.rows+p.forced && n > p.accepted+p.unknown+p.forced {
+			t.res.Missing++
+			t.breach("the counter took a message that the ledger denies")
+		}
+	}
+	for email, p := range all {
+		if lost := p.accepted - got[email]; lost > 0 {
+			t.res.Missing += lost
+			t.breach("accepted, says the ledger, and the counter never saw it")
+		}
+	}
+	if sending > 0 {
+		t.breach("%d attempts are still open", sending)
+	}
+	if double > 0 {
+		t.breach("%d people have two live attempts", double)
+	}
+	t.res.Allowed += doubts
+}
+
+// judge turns figures into broken promises.
+func (t *trial) judge() {
+	r := t.res
+	if r.Skipped != "" {
+		return
+	}
+	if r.Duplicates > 0 {
+		t.breach("%d duplicates", r.Duplicates)
+	}
+	if r.Missing > 0 {
+		t.breach("%d missing", r.Missing)
+	}
+	if r.Unknown > r.Allowed {
+		t.breach("%d unknown, at most %d can have been in flight", r.Unknown, r.Allowed)
+	}
+	if p99 := r.takeOver(); p99 > promised {
+		t.breach("take-over after %s", p99.Round(time.Millisecond))
+	}
+}
+
+// fault counts one and says so.
+func (t *trial) fault(format string, args ...any) {
+	t.res.Faults++
+	t.say("fault %d: %s", t.res.Faults, fmt.Sprintf(format, args...))
+}
+
+// took notes how long work stood still.
+func (t *trial) took(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.res.TakeOvers = append(t.res.TakeOvers, d)
+}
+
+// watched are batches whose work stands still: which, and while what is true
+// of them it still does.
+type watched struct{ which, still string }
+
+var (
+	// Those a dead process worked on, until another does or they are over.
+	heldBy = watched{
+		`state = 'running' AND owner LIKE '%:' || $1 || ':%'`,
+		`(b.state IN ('planned', 'queued') OR b.state = 'running' AND b.epoch = w.epoch AND b.owner LIKE '%:' || $1 || ':%')`,
+	}
+	// Those whose doorbell is lost, until it is rung again.
+	rungFor = watched{`state = 'queued' AND $1 = ''`, `b.epoch = w.epoch AND b.state = 'queued' AND $1 = ''`}
+)
+
+// takeOver watches, beside the scenario, until the work on every one of the
+// batches goes on, and returns how many they are.
+func (t *trial) takeOver(since time.Time, what watched, argument string) (batches int) {
+	var ids []kairos.ID
+	var epochs []int32
+	err := t.pool.QueryRow(t.ctx, `SELECT array_agg(id), array_agg(epoch) FROM batches WHERE `+what.which, argument).Scan(&ids, &epochs)
+	t.check(err)
+	if len(ids) == 0 {
+		return 0
+	}
+	t.watching.Go(func() {
+		for t.ctx.Err() == nil && time.Since(since) < 2*time.Minute {
+			var left int
+			err := t.pool.QueryRow(t.ctx, `SELECT count(*) FROM unnest($2::uuid[], $3::int[]) AS w(id, epoch) JOIN batches b USING (id)
+				WHERE `+what.still, argument, ids, epochs).Scan(&left)
+			if err == nil && left == 0 {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.took(time.Since(since))
+	})
+	return len(ids)
+}

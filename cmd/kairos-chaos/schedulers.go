@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// twoSchedulers: three processes have every role and compete for the periodic
+// work; the one that leads is frozen until another leads, and wakes up.
+func twoSchedulers(t *trial) {
+	people, campaigns, rounds := pick(t, 800, 5000), pick(t, 3, 6), pick(t, 1, 5)
+	sink := t.smtp(pick(t, 10*time.Millisecond, 40*time.Millisecond))
+	t.serve(rolesFront)
+	var procs []*process
+	for range 3 {
+		procs = append(procs, t.serve(rolesAll))
+	}
+	t.audience(people)
+	var ids []string
+	for range campaigns {
+		ids = append(ids, t.campaign(nil))
+	}
+	for k := range rounds {
+		t.taken(sink.Total, people*campaigns*(k+1)/(rounds+3))
+		p := procs[t.busy(procs)]
+		t.check(p.signal(syscall.SIGSTOP))
+		n := t.takeOver(time.Now(), heldBy, strconv.Itoa(p.pid))
+		t.fault("SIGSTOP of a process with every role and %d batches, after %d messages", n, sink.Total())
+		t.pause(pick(t, 12*time.Second, 15*time.Second)) // a leader's session ends after ten
+		t.check(p.signal(syscall.SIGCONT))
+	}
+	for _, id := range ids {
+		t.finished(id, 10*time.Minute)
+	}
+	t.settled(sink.Total)
+	t.res.Recipients = people * campaigns
+	t.verify(sink.Recipients(), people, rounds*inFlight, ids...)
+}
+
+// oldAndNew: the previous release's processes and this one's work on the same
+// campaign.
+func oldAndNew(t *trial) {
+	old := t.Old
+	if old == "" {
+		out, err := exec.CommandContext(t.ctx, "git", "describe", "--tags", "--abbrev=0", "HEAD^").Output()
+		if err != nil {
+			t.skip("there is no earlier release; --old REF names a commit")
+		}
+		old = strings.TrimSpace(string(out))
+	}
+	binary, err := t.another("old", func() (string, error) { return t.buildAt(old) })
+	t.check(err)
+	people := pick(t, 3000, 30_000)
+	sink := t.smtp(15 * time.Millisecond)
+	t.serve(rolesFront)
+	t.serve(rolesStage)
+	before, now := t.serveWith(binary, rolesAll), t.serve(rolesAll)
+	t.audience(people)
+	id := t.campaign(nil)
+	for k := range 4 { // a rolling update, forwards and back
+		t.taken(sink.Total, people*(k+1)/6)
+		p, next := &before, t.binary
+		if k%2 == 1 {
+			p, next = &now, binary
+		}
+		t.check((*p).stop())
+		*p = t.serveWith(next, rolesAll)
+		t.fault("a process is replaced by one of the other release, after %d messages", sink.Total())
+	}
+	t.finished(id, 5*time.Minute)
+	t.settled(sink.Total)
+	t.verify(sink.Recipients(), people, 0, id)
+	t.res.note("the other release is %s", old)
+}
+
+// buildAt builds the command as it was at a commit.
+func (s *suite) buildAt(ref string) (string, error) {
+	dir := filepath.Join(s.dir, "old-source")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	root, err := exec.Command("git", "rev-parse", "--show-toplevel").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the repository: %w", err)
+	}
+	archive := exec.Command("git", "-C", strings.TrimSpace(string(root)), "archive", "--output="+filepath.Join(s.dir, "old.tar"), ref)
+	if out, err := archive.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("read %s: %w: %s", ref, err, out)
+	}
+	if out, err := exec.Command("tar", "-xf", filepath.Join(s.dir, "old.tar"), "-C", dir).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("unpack %s: %w: %s", ref, err, out)
+	}
+	path := filepath.Join(s.dir, "kairos-old")
+	build := exec.Command("go", "build", "-o", path, "./cmd/kairos")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", ref, err, out)
+	}
+	return path, nil
+}
+
+// skewed is the clock of a process that reads its error from a file.
+var skewed = mutation{
+	file: "clock.go",
+	from: "func (SystemClock) Now() time.Time { return time.Now().UTC() }",
+	to: `func (SystemClock) Now() time.Time {
+	raw, _ := os.ReadFile(os.Getenv("CHAOS_CLOCK"))
+	off, _ := time.ParseDuration(string(raw))
+	return time.Now().UTC().Add(off)
+}`,
+	also: [][2]string{{"import (\n\t\"sync\"", "import (\n\t\"os\"\n\t\"sync\""}},
+}
+
+// clockJumps: the domain clocks of two processes of four jump an hour ahead and
+// an hour back in mid-campaign, and return. It is the clock of the program that
+// jumps, not the machine's: leases are kept by Postgres' clock in any case.
+func clockJumps(t *trial) {
+	binary, err := t.another("skewed", func() (string, error) {
+		overlay, err := writeOverlay(filepath.Join(t.suite.dir, "skewed-source"), skewed)
+		if err != nil {
+			return "", err
+		}
+		return t.build(t.ctx, "kairos-skewed", overlay)
+	})
+	t.check(err)
+	people, rounds := pick(t, 2500, 20_000), pick(t, 1, 5)
+	sink := t.smtp(15 * time.Millisecond)
+	t.usual(0)
+	clocks := []string{filepath.Join(t.dir, "clock-a"), filepath.Join(t.dir, "clock-b")}
+	for _, c := range clocks {
+		t.check(os.WriteFile(c, []byte("0s"), 0o600))
+		t.serveWith(binary, rolesAll, "CHAOS_CLOCK="+c)
+	}
+	t.audience(people)
+	id := t.campaign(nil)
+	later := t.campaign(map[string]any{"schedule": map[string]any{"mode": "at", "at": time.Now().Add(pick(t, 8*time.Second, time.Minute))}})
+	jumps := []string{"1h", "-1h", "0s"}
+	for k := range rounds * len(jumps) {
+		t.taken(sink.Total, people*(k+1)/(rounds*len(jumps)+2))
+		for i, c := range clocks {
+			t.check(os.WriteFile(c, []byte(jumps[(k+i)%len(jumps)]), 0o600))
+		}
+		t.fault("clocks are off by %s and %s, after %d messages", jumps[k%3], jumps[(k+1)%3], sink.Total())
+		t.pause(1200 * time.Millisecond) // longer than a tick of what looks at the clock
+	}
+	for _, c := range clocks {
+		t.check(os.WriteFile(c, []byte("0s"), 0o600))
+	}
+	t.finished(id, 5*time.Minute)
+	t.finished(later, 5*time.Minute)
+	t.settled(sink.Total)
+	t.res.Recipients = 2 * people
+	t.verify(sink.Recipients(), people, 0, id, later)
+	t.res.note("simulated: the domain clock of the processes, through a binary whose SystemClock reads its error from a file")
+}
