@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -194,7 +195,9 @@ func TestTrainByREST(t *testing.T) {
 func TestDecideByREST(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	former, version := w.model("active", passed), w.model("canary", passed)
+	former := w.model("active", passed)
+	w.clock.Advance(24 * time.Hour)
+	version := w.model("canary", passed)
 	path := fmt.Sprintf("/v1/dto/models/%d", version)
 	who := map[string]any{"by": "Ada Lovelace", "reason": "the trial was clear"}
 	read := []string{"Authorization", "Bearer " + w.key(ScopeReports)}
