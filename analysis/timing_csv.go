@@ -2,14 +2,24 @@ package analysis
 
 import (
 	"io"
+	"slices"
 	"strconv"
+	"time"
 )
 
 // WriteTimingCSV writes a report as one line for each arm; the figures of the
-// whole campaign stand on each.
+// whole campaign or period stand on each. The report over a period has the
+// columns from and until (RFC 3339, from empty: since ever) in place of campaign.
 func WriteTimingCSV(w io.Writer, r Timing) error {
-	t := newTable(w, "campaign", "arm", "n", "responses", "rate", "verdict", "needed",
-		"lift", "lift_low", "lift_high", "p", "srm_p", "srm_ok")
+	of, columns := []string{r.Campaign.String()}, []string{"campaign"}
+	if r.Campaign.IsZero() {
+		of, columns = []string{"", r.Until.UTC().Format(time.RFC3339)}, []string{"from", "until"}
+		if !r.From.IsZero() {
+			of[0] = r.From.UTC().Format(time.RFC3339)
+		}
+	}
+	t := newTable(w, append(columns, "arm", "n", "responses", "rate", "verdict", "needed",
+		"lift", "lift_low", "lift_high", "p", "srm_p", "srm_ok")...)
 	whole := make([]string, 8)
 	whole[0] = r.Verdict
 	if r.Needed != nil {
@@ -25,8 +35,8 @@ func WriteTimingCSV(w io.Writer, r Timing) error {
 		whole[6], whole[7] = number(&r.SRM.P), strconv.FormatBool(r.SRM.OK)
 	}
 	for _, a := range r.Arms {
-		t.row(append([]string{r.Campaign.String(), string(a.Arm), strconv.FormatInt(a.N, 10), strconv.FormatInt(a.Responses, 10),
-			number(a.Rate)}, whole...)...)
+		t.row(slices.Concat(of, []string{string(a.Arm), strconv.FormatInt(a.N, 10), strconv.FormatInt(a.Responses, 10),
+			number(a.Rate)}, whole)...)
 	}
 	return t.end("timing")
 }

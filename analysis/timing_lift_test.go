@@ -87,7 +87,7 @@ func TestTimingSampleRatio(t *testing.T) {
 		"thirds":                 {optimisedSpec(kairos.Experiment{Control: 0.9, Explore: 0.1}), map[kairos.Arm]armCount{kairos.ArmControl: drawn(900), kairos.ArmExplore: drawn(100)}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := sampleRatio(sharesOf(c.spec), c.arms)
+			got, err := sampleRatio([]*experiment{{shares: sharesOf(c.spec.Schedule.Mode, c.spec.Shares()), arms: c.arms}})
 			require.NoError(t, err)
 			require.Equal(t, c.is, got != nil)
 			if got != nil {

@@ -94,7 +94,9 @@ func TestTimingCountsExactly(t *testing.T) {
 	}, got.Arms)
 	require.Equal(t, VerdictNotEnoughData, got.Verdict)
 	require.NotNil(t, got.Needed)
-	require.InDelta(t, (1.0/3)/(7.0/12)-1, *got.Lift.Estimate, 1e-12)
+	require.InDelta(t, (3.0/5)/(7.0/12)-1, *got.Lift.Estimate, 1e-12, "optimised and preferred together")
+	require.Equal(t, []int{}, got.Models)
+	require.Equal(t, NoModel, got.Note)
 	// Drawn 2 held out, 12 control, 3 explore (with the rejected one) and 5 optimised and preferred of 22, against
 	// 2.2, 11, 4.4 and 4.4: chi-square .63636 with 3 degrees of freedom,
 	// p = erfc(sqrt(x/2)) + sqrt(2x/pi) exp(-x/2).
@@ -105,7 +107,7 @@ func TestTimingCountsExactly(t *testing.T) {
 	require.NoError(t, err)
 	var keys map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(raw, &keys))
-	require.Len(t, keys, 6)
+	require.Len(t, keys, 8)
 	require.JSONEq(t, `{"arm":"preferred","n":2,"responses":2,"rate":1}`, string(raw[strings.Index(string(raw), `{"arm":"preferred"`):strings.Index(string(raw), `],"lift"`)]))
 
 	_, err = w.a.Timing(context.Background(), kairos.NewID())
@@ -140,17 +142,18 @@ func TestTimingWithoutAComparison(t *testing.T) {
 		spec  kairos.CampaignSpec
 		seed  func(id kairos.ID)
 		arms  string
+		note  string
 		srm   bool
 		lines int
 	}{
 		"one moment for all": {at, func(id kairos.ID) {
 			w.arm(id, kairos.ArmAll, 1, doing(kairos.CTAClicked))
 			w.log(w.message(id, kairos.ID{}, kairos.ArmHoldout).on(kairos.NotificationHeldOut, 0))
-		}, `[{"arm":"all","n":1,"responses":1,"rate":1}]`, true, 1},
+		}, `[{"arm":"all","n":1,"responses":1,"rate":1}]`, ``, true, 1},
 		"no control": {optimisedSpec(kairos.Experiment{}), func(id kairos.ID) { w.arm(id, kairos.ArmOptimised, 2) },
-			`[{"arm":"optimised","n":2,"responses":0,"rate":0}]`, false, 1},
+			`[{"arm":"optimised","n":2,"responses":0,"rate":0}]`, `,"note":"` + NoModel + `"`, false, 1},
 		"nothing sent yet": {optimisedSpec(kairos.Experiment{Control: 0.5, Explore: 0.5}), func(kairos.ID) {},
-			`[{"arm":"control","n":0,"responses":0,"rate":null},{"arm":"explore","n":0,"responses":0,"rate":null}]`, false, 2},
+			`[{"arm":"control","n":0,"responses":0,"rate":null},{"arm":"explore","n":0,"responses":0,"rate":null}]`, ``, false, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := w.campaign(c.spec)
@@ -162,7 +165,7 @@ func TestTimingWithoutAComparison(t *testing.T) {
 			got.SRM = nil
 			raw, err := json.Marshal(got)
 			require.NoError(t, err)
-			require.JSONEq(t, `{"campaign":"`+id.String()+`","verdict":"not_enough_data","needed":null,"arms":`+c.arms+`,"lift":null,"srm":null}`, string(raw))
+			require.JSONEq(t, `{"campaign":"`+id.String()+`","verdict":"not_enough_data","needed":null,"arms":`+c.arms+`,"lift":null,"srm":null,"models":[]`+c.note+`}`, string(raw))
 			var b strings.Builder
 			require.NoError(t, WriteTimingCSV(&b, got))
 			require.Equal(t, 1+c.lines, strings.Count(b.String(), "\n"), b.String())

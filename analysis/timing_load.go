@@ -1,0 +1,127 @@
+package analysis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"kairos"
+)
+
+// experiment is one campaign's part in a timing report.
+type experiment struct {
+	campaign  kairos.ID
+	optimised bool // its schedule's mode
+	goal      string
+	shares    map[kairos.Arm]float64 // of all people
+	arms      map[kairos.Arm]armCount
+	models    []int     // that chose hours of messages which were sent
+	began     time.Time // when the first message was sent; zero: none was
+}
+
+// armCount is what became of those drawn into an arm.
+type armCount struct {
+	drawn           int64 // planned, or held out
+	sent, responses int64
+}
+
+func (n armCount) plus(m armCount) armCount {
+	return armCount{n.drawn + m.drawn, n.sent + m.sent, n.responses + m.responses}
+}
+
+func (a *Analysis) experimentOf(campaign kairos.ID, spec kairos.CampaignSpec) *experiment {
+	return &experiment{campaign: campaign, optimised: spec.Schedule.Mode == kairos.ModeOptimised, goal: a.rulesOf(spec).goal,
+		shares: sharesOf(spec.Schedule.Mode, spec.Shares()), arms: map[kairos.Arm]armCount{}}
+}
+
+// loadOptimised returns the campaigns in mode optimised that may have begun to
+// send in a period.
+func (a *Analysis) loadOptimised(ctx context.Context, q db, from, until time.Time) ([]*experiment, error) {
+	rows, err := q.Query(ctx, `
+		SELECT id, spec FROM campaigns
+		WHERE spec->'schedule'->>'mode' = $1 AND created_at < $3 AND (finished_at IS NULL OR finished_at >= $2) ORDER BY id`,
+		kairos.ModeOptimised, from, until)
+	if err != nil {
+		return nil, fmt.Errorf("load campaigns: %w", err)
+	}
+	var experiments []*experiment
+	var id kairos.ID
+	var raw []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &raw}, func() error {
+		spec, err := kairos.ParseSpec(raw)
+		if err != nil { // the others' report must not suffer
+			a.opts.Log.Error("spec not read, campaign left out", "stage", "analysis", "campaign", id, "err", err)
+			return nil
+		}
+		experiments = append(experiments, a.experimentOf(id, spec))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load campaigns: %w", err)
+	}
+	return experiments, nil
+}
+
+// loadArms fills experiments in: shares as they were fixed when the first page
+// was planned, sizes from the rollups, responses from the journeys, since no
+// sum of steps tells how many people did any of them.
+func loadArms(ctx context.Context, q db, experiments []*experiment) error {
+	campaigns, others := make([]kairos.ID, len(experiments)), make([]bool, len(experiments)) // others: the goal is no open
+	at := make(map[kairos.ID]*experiment, len(experiments))
+	for i, e := range experiments {
+		campaigns[i], others[i], at[e.campaign] = e.campaign, e.goal != kairos.NotificationOpened, e
+	}
+	collect := func(dst []any, each func(), sql string, args ...any) error {
+		rows, err := q.Query(ctx, sql, args...)
+		if err == nil {
+			_, err = pgx.ForEachRow(rows, dst, func() error { each(); return nil })
+		}
+		if err != nil {
+			return fmt.Errorf("load arms: %w", err)
+		}
+		return nil
+	}
+	var id kairos.ID
+	var arm kairos.Arm
+	var shares kairos.Experiment
+	err := collect([]any{&id, &shares.Holdout, &shares.Control, &shares.Explore}, func() {
+		mode := kairos.ModeNow // any without a choice of hours
+		if at[id].optimised {
+			mode = kairos.ModeOptimised
+		}
+		at[id].shares = sharesOf(mode, shares)
+	}, `SELECT campaign, holdout, control, explore FROM experiments WHERE campaign = ANY ($1)`, campaigns)
+	if err != nil {
+		return err
+	}
+	var drawn int64
+	err = collect([]any{&id, &arm, &drawn}, func() {
+		at[id].arms[arm] = armCount{drawn: drawn}
+	}, `SELECT campaign, arm, sum(uniques)::bigint FROM rollups WHERE campaign = ANY ($1) AND step IN ($2, $3) GROUP BY campaign, arm`,
+		campaigns, StepPlanned, StepHeldOut)
+	if err != nil {
+		return err
+	}
+	var n armCount
+	var model *int
+	var first time.Time
+	return collect([]any{&id, &arm, &model, &first, &n.sent, &n.responses}, func() {
+		e := at[id]
+		e.arms[arm] = e.arms[arm].plus(n)
+		if model != nil && (arm == kairos.ArmOptimised || arm == kairos.ArmPreferred) && !slices.Contains(e.models, *model) {
+			e.models = append(e.models, *model)
+		}
+		if e.began.IsZero() || first.Before(e.began) {
+			e.began = first
+		}
+	}, `SELECT j.campaign, j.arm, j.model, min(j.sent_at), count(*),
+		       count(*) FILTER (WHERE clicked_at IS NOT NULL
+		             OR state ?| ARRAY['more_clicks', 'viewed', 'cta', 'offer_accepted', 'offer_declined']
+		             OR EXISTS (SELECT FROM conversions c WHERE c.notification = j.notification AND c.attributed_n > 0
+		                        AND (c.currency <> '' OR u.others)))
+		FROM unnest($1::uuid[], $2::bool[]) AS u(campaign, others) JOIN journeys j ON j.campaign = u.campaign
+		WHERE j.sent_at IS NOT NULL GROUP BY j.campaign, j.arm, j.model`, campaigns, others)
+}
