@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -249,4 +250,22 @@ func TestDTOEvaluate(t *testing.T) {
 		require.Equal(t, 2, code, args)
 		require.NotContains(t, errs, "panic")
 	}
+}
+
+// On an installation where nothing was explored a training ends, says what is
+// needed, and leaves nothing to promote.
+func TestDTOTrainsOnAnEmptyLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.serve(rolesFront + "," + rolesStage)
+	out := w.run("dto", "train", "--by", "Ada", "--reason", "to see", "--follow")
+	require.Contains(t, out, "model 1, rejected: It is too early to tell")
+	require.Contains(t, out, "still needed for a verdict of null: ")
+	require.Contains(t, w.run("dto", "models"), "not enough data")
+	out = w.run("dto", "show", "1")
+	require.Regexp(t, `requested +by Ada +to see`, out)
+	require.Equal(t, "version,cluster,size,hour,rhythm,curve,low,high", strings.SplitN(w.run("dto", "show", "1", "--csv"), "\n", 2)[0])
+	p := start(t, w.environment(nil), "dto", "promote", "1", "--by", "Ada", "--reason", "why not")
+	require.Equal(t, 1, p.wait(time.Minute))
+	require.Contains(t, p.stderr.String(), "409 Conflict: ")
 }
