@@ -52,6 +52,7 @@ type Snapshot struct {
 	People         int             `json:"people"` // with activity, a preference or exploration
 	Deliveries     int64           `json:"deliveries"`
 	Responses      int64           `json:"responses"`
+	Comparing      int64           `json:"comparing"`       // what the responses are worth for comparing hours within people; see comparing
 	DroppedOverlap int64           `json:"dropped_overlap"` // another message to the person within the response window
 	DroppedLate    int64           `json:"dropped_late"`    // sent more than an hour after the hour that was drawn
 	WithPreference int             `json:"with_preference"` // people whose preferred hours count as ten events

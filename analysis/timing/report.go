@@ -86,7 +86,7 @@ func (m *record) finish(r *Registry) {
 			Look:        m.look, Alpha: r.alpha(max(m.look, 1)),
 		}
 		if m.Verdict == dto.NotEnoughData {
-			m.Needed = neededFor(fit.Decision, fit.Responses)
+			m.Needed = neededFor(fit.Decision, min(fit.Responses, float64(m.Data.Comparing)))
 		}
 		m.Parameters = &Parameters{K: fit.K, C: fit.C, Prior: fit.Prior, Bandwidth: fit.Bandwidth, Kappa: fit.Kappa, Gain: fit.Gain}
 	}

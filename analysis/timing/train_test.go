@@ -150,9 +150,10 @@ func TestOddData(t *testing.T) {
 		}, dto.NotEnoughData, Rejected},
 		{"exploration without activity", explore(4000, spread, func(i int) bool { return i%7 == 0 }), dto.NotEnoughData, Rejected},
 		{"no response", explore(4000, spread, never), dto.NotEnoughData, Rejected},
-		{"only responses", explore(4000, spread, always), dto.Null, Rejected},
+		{"only responses", explore(4000, spread, always), dto.NotEnoughData, Rejected},
 		{"responses in one hour alone", explore(4000, spread, func(i int) bool { return i%24 == 9 }), dto.NotEnoughData, Rejected},
 		{"all in one hour", explore(4000, func(int) int { return 9 }, func(i int) bool { return i%2 == 0 }), dto.NotEnoughData, Rejected},
+		{"one message each", explore(40000, spread, func(i int) bool { return i%7 == 0 }), dto.NotEnoughData, Rejected},
 		{"one message", explore(1, spread, always), dto.NotEnoughData, Rejected},
 	} {
 		t.Run(c.name, func(t *testing.T) {

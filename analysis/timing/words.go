@@ -116,7 +116,7 @@ func trialStep(m *record) string {
 }
 
 // verdictReason says why a verdict leads where it does.
-func verdictReason(fit *dto.Model) string {
+func verdictReason(fit *dto.Model, comparing int64) string {
 	d := fit.Decision
 	switch d.Verdict {
 	case dto.Clusters:
@@ -126,7 +126,15 @@ func verdictReason(fit *dto.Model) string {
 	case dto.Null:
 		return fmt.Sprintf("No effect of the hour in %s (p = %.2g and %.2g), enough to see one.", plural(int64(fit.Responses), "response", "responses"), d.MainP, d.InteractionP)
 	}
-	return tooEarly(int64(fit.Deliveries), int64(fit.Responses)) + " " + stillNeeded(neededFor(d, fit.Responses))
+	return tooEarly(int64(fit.Deliveries), int64(fit.Responses)) + fewHours(fit, comparing) + " " + stillNeeded(neededFor(d, fit.Responses))
+}
+
+// fewHours says that many responses may compare little.
+func fewHours(fit *dto.Model, comparing int64) string {
+	if fit.Deliveries < dto.MinExploration || 2*float64(comparing) >= fit.Responses {
+		return ""
+	}
+	return " Hours are compared within people, and most people were tried at one hour only."
 }
 
 // judgement is the outcome of a trial in words.
