@@ -4,7 +4,8 @@
 // Takes: what collectors spooled (Ship), what clients report (Record), and
 // the event log that all stages write.
 // Gives: the funnel, ROI and timing reports and their CSV, the log's events page by
-// page, by person and live, and posted to those who subscribed.
+// page, by person and live, and posted to those who subscribed; each person's activity
+// by local hour, for the models of delivery time.
 // Owns: the tables journeys, actions, rollups, revenue, conversions, profiles,
 // subscriptions, subscription_deliveries.
 // Promises: every event counts once, whatever is repeated or killed; the

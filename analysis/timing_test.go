@@ -186,6 +186,17 @@ func TestTimingCSV(t *testing.T) {
 		id.String()+",'=cmd(),0,0,,not_enough_data,1200,-0.5,-0.9,0.25,0.125,0.5,true\n", b.String())
 }
 
+func TestTimingPeriodCSV(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[time.Time]string{{}: "", noon: "2026-03-02T12:00:00Z"} {
+		var b strings.Builder
+		require.NoError(t, WriteTimingCSV(&b, Timing{From: from, Until: noon.Add(hour), Verdict: VerdictNotEnoughData,
+			Arms: []TimingArm{{kairos.ArmControl, 16, 0, nil}}}))
+		require.Equal(t, "from,until,arm,n,responses,rate,verdict,needed,lift,lift_low,lift_high,p,srm_p,srm_ok\n"+
+			want+",2026-03-02T13:00:00Z,control,16,0,,not_enough_data,,,,,,,\n", b.String())
+	}
+}
+
 func BenchmarkTiming(b *testing.B) {
 	ctx := context.Background()
 	w := newWorld(b, Options{})

@@ -19,8 +19,9 @@ CREATE INDEX experiments_model ON experiments (model) WHERE model IS NOT NULL;
 CREATE INDEX experiments_canary ON experiments (canary) WHERE canary IS NOT NULL;
 
 -- Organic activity of each person by local hour of day: events outside our own response
--- windows, at most one for each hour that passed. Weights double every 60 days from
--- 2020-01-01 UTC on, so that old events fade without being touched (analysis.weightOf).
+-- windows, at most one for each hour that passed. An event at t adds the weight
+-- 2^((days from 2020-01-01 00:00 UTC to t) / dto.HalfLife); divided by the weight of now it
+-- is activity as of now, so old events fade without being touched (analysis.weightOf).
 CREATE TABLE profiles (
     contact   uuid PRIMARY KEY,
     activity  real[] NOT NULL,           -- 24
