@@ -24,6 +24,7 @@ type campaignView struct {
 	failures []delivery.ReasonCount // of the failed
 	funnel   analysis.Funnel
 	roi      analysis.ROI
+	timing   *analysis.Timing // nil: no hours are chosen
 	events   []kairos.Event
 	until    time.Time // results come in until then; zero while it is open
 	live     bool      // figures may still change
@@ -77,6 +78,15 @@ func (d *dashboard) campaignView(ctx context.Context, id kairos.ID) (campaignVie
 		})
 		return err
 	})
+	if c.Spec.Schedule.Mode == kairos.ModeOptimised {
+		group.Go(func() error {
+			t, err := d.timings.get(ctx, id.String(), d.opts.Pace/2, func(ctx context.Context) (analysis.Timing, error) {
+				return d.opts.Analysis.Timing(ctx, id)
+			})
+			v.timing = &t
+			return err
+		})
+	}
 	group.Go(func() (err error) {
 		v.events, err = d.recentOf(ctx, id)
 		return err

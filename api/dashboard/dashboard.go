@@ -1,11 +1,12 @@
 // Package dashboard is what people look at: campaigns and how they go, the
-// ledger of messages, attempts whose fate is unknown, and the mail caught in
-// development.
+// ledger of messages, attempts whose fate is unknown, the models of delivery
+// time, and the mail caught in development.
 //
 // Takes: requests for /dashboard and what lies below it, the stages that
 // answer them, and the catcher of mail where there is one.
 // Gives: pages rendered on the server, and fragments of them as they change;
-// pausing, resuming and cancelling a campaign.
+// pausing, resuming and cancelling a campaign; training a model, promoting,
+// rejecting and rolling it back.
 // Owns: the session cookie. No tables.
 // Promises: nothing is loaded from elsewhere and nothing inline runs, by
 // content security policy; whatever a name or a mail holds is shown, never
@@ -37,6 +38,8 @@ import (
 type Visitor struct {
 	Name string
 	Acts bool // may pause, resume and cancel campaigns; everybody may look
+	// Decides: may train, promote, reject and roll back models of delivery time.
+	Decides bool
 }
 
 // Options of the dashboard. Creation, Delivery and Analysis are needed.
@@ -44,7 +47,7 @@ type Options struct {
 	Creation *creation.Creation
 	Delivery *delivery.Delivery
 	Analysis *analysis.Analysis
-	Timing   *timing.Registry
+	Timing   *timing.Registry // nil: there are no pages about delivery time
 	Clock    kairos.Clock // domain time; default the machine's
 
 	// Mail is the catcher whose inbox is shown; nil: there is no inbox.
@@ -88,16 +91,28 @@ type dashboard struct {
 	sessions *sessions
 	logins   *rate.Limiter
 	streams  chan struct{} // a place for each live page
+	registry registry      // nil: none
 
 	progress memo[delivery.Progress]
 	funnels  memo[analysis.Funnel]
 	returns  memo[analysis.ROI]
 	reasons  memo[[]delivery.ReasonCount]
 	recent   memo[[]kairos.Event]
+	timings  memo[analysis.Timing]
+
+	standings memo[timing.Standing]
+	versions  memo[timing.Model]
 }
 
 // New returns the handler of /dashboard and of everything below it.
 func New(opts Options) (http.Handler, error) {
+	if opts.Timing == nil {
+		return build(opts, nil)
+	}
+	return build(opts, opts.Timing)
+}
+
+func build(opts Options, models registry) (http.Handler, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("configure dashboard: %w", err)
 	}
@@ -117,7 +132,7 @@ func New(opts Options) (http.Handler, error) {
 		opts.Log = slog.Default()
 	}
 	opts.Log = opts.Log.With("room", "dashboard")
-	d := &dashboard{opts: opts, logins: rate.NewLimiter(10, 20), streams: make(chan struct{}, 256)}
+	d := &dashboard{opts: opts, registry: models, logins: rate.NewLimiter(10, 20), streams: make(chan struct{}, 256)}
 	var err error
 	if d.files, err = loadFiles(); err != nil {
 		return nil, err
@@ -141,6 +156,9 @@ func (d *dashboard) routes() http.Handler {
 	m.HandleFunc("POST /dashboard/campaigns/{id}/cancel", d.act(d.opts.Creation.Cancel))
 	m.HandleFunc("GET /dashboard/notifications/{id}", d.page(d.notification))
 	m.HandleFunc("GET /dashboard/unknowns", d.page(d.unknowns))
+	if d.registry != nil {
+		d.timingRoutes(m)
+	}
 	if d.opts.Mail != nil {
 		m.HandleFunc("GET /dashboard/inbox", d.page(d.inbox))
 		m.HandleFunc("GET /dashboard/inbox/new", d.inboxNews)

@@ -25,10 +25,14 @@ type part struct {
 }
 
 func partsOf(v campaignView) []part {
-	return []part{
+	parts := []part{
 		{"head", campaignHead(v)}, {"progress", progressCard(v)}, {"funnel", funnelCard(v)},
 		{"returns", returnsCard(v)}, {"activity", activityCard(v)},
 	}
+	if v.timing != nil {
+		parts = append(parts, part{"timing", timingCard(*v.timing)})
+	}
+	return parts
 }
 
 // live streams the parts of a campaign's page as they change (server-sent

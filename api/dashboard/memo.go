@@ -70,6 +70,13 @@ func (a *answer[V]) stale(now time.Time) bool {
 	}
 }
 
+// clear drops every answer; who waits for one still gets it.
+func (m *memo[V]) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.answers = nil
+}
+
 // sweep drops what is stale; the caller holds mu.
 func (m *memo[V]) sweep(now time.Time) {
 	kept := map[string]*answer[V]{}

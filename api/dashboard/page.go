@@ -25,6 +25,7 @@ type frame struct {
 	who     string // "" when the dashboard is open
 	signed  bool   // somebody can sign out
 	inbox   bool
+	timing  bool
 	files   *files
 }
 
@@ -32,7 +33,7 @@ func (d *dashboard) frame(r *http.Request, title, section string) frame {
 	who := d.visitor(r)
 	return frame{
 		title: title, section: section, who: who, signed: who != "",
-		inbox: d.opts.Mail != nil, files: d.files,
+		inbox: d.opts.Mail != nil, timing: d.registry != nil, files: d.files,
 	}
 }
 
@@ -85,11 +86,13 @@ func problemOf(err error) problem {
 	case errors.Is(err, kairos.ErrNotFound):
 		return problem{http.StatusNotFound, "Not found", "There is nothing at this address. It may have been mistyped, or what it named is no longer kept."}
 	case errors.Is(err, kairos.ErrForbidden):
-		return problem{http.StatusForbidden, "Not with this key", "The key you signed in with may look, but not change campaigns. Nothing was changed."}
+		return problem{http.StatusForbidden, "Not with this key", "The key you signed in with may look, but not do this. Nothing was changed."}
 	case errors.Is(err, kairos.ErrConflict):
 		return problem{http.StatusConflict, "That is no longer possible", "The campaign has moved on since the page was shown, and its state doesn't allow this step. Nothing was changed."}
 	case errors.As(err, &field):
 		return problem{http.StatusBadRequest, "That can't be read", "The address says something that makes no sense here: " + field.Error() + "."}
+	case errors.Is(err, kairos.ErrUnavailable):
+		return problem{http.StatusServiceUnavailable, "Not at the moment", "This can't be answered right now. Try again in a moment."}
 	case errors.Is(err, kairos.ErrForbidden):
 		return problem{http.StatusForbidden, "Refused", "The request came from another site, so nothing was done. Open the dashboard itself and try there."}
 	}

@@ -51,8 +51,13 @@ type interval struct {
 }
 
 func intervalOf(low, high, estimate kairos.Amount) interval {
-	from, to := math.Min(low.Float(), 0), math.Max(high.Float(), 0)
-	pad := (to - from) * 0.06
+	return drawn(low.Float(), high.Float(), estimate.Float(), 0.06)
+}
+
+// drawn leaves that share of the width free on both sides.
+func drawn(low, high, estimate, free float64) interval {
+	from, to := math.Min(low, 0), math.Max(high, 0)
+	pad := (to - from) * free
 	if pad == 0 {
 		pad = 1
 	}
@@ -60,8 +65,8 @@ func intervalOf(low, high, estimate kairos.Amount) interval {
 	place := func(v float64) float64 { return (v - from) / (to - from) * 100 }
 	text := func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) + "%" }
 	return interval{
-		low: text(place(low.Float())), high: text(place(high.Float())), zero: text(place(0)), at: text(place(estimate.Float())),
-		width: text(place(high.Float()) - place(low.Float())),
+		low: text(place(low)), high: text(place(high)), zero: text(place(0)), at: text(place(estimate)),
+		width: text(place(high) - place(low)),
 	}
 }
 

@@ -1,0 +1,300 @@
+package dashboard
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"kairos"
+	"kairos/analysis"
+	"kairos/analysis/timing"
+	"kairos/dto"
+)
+
+var modelStates = map[string]phrase{
+	timing.Training:  {"Training", "busy", "It is being trained."},
+	timing.Failed:    {"Failed", "bad", "The training ended with an error; nothing changed."},
+	timing.Candidate: {"Waiting for a trial", "wait", "Good enough for a trial; another model is on trial now."},
+	timing.OnTrial:   {"On trial", "odd", "It plans a share of the optimised messages, beside what is used now."},
+	timing.Active:    {"In use", "good", "It plans the optimised messages."},
+	timing.Retired:   {"Retired", "calm", "It was in use."},
+	timing.Rejected:  {"Not used", "calm", "The verdict, the trial or a person said so."},
+}
+
+var timingVerdicts = map[string]phrase{
+	"":                        {"No verdict yet", "busy", "It is not trained."},
+	string(dto.NotEnoughData): {"Not enough data", "wait", "Too few responses were explored to tell."},
+	string(dto.Null):          {"The hour doesn't matter", "calm", "An effect worth speaking of would have shown, and none did."},
+	string(dto.Global):        {"One best hour", "good", "The hour matters, and people do not differ in it."},
+	string(dto.Clusters):      {"People differ", "good", "The hour matters, and people differ in it."},
+}
+
+// headlineOf is the verdict in a sentence.
+func headlineOf(v dto.Verdict, headline string) string {
+	if headline != "" {
+		return headline
+	}
+	return phraseOf(timingVerdicts, string(v)).word + "."
+}
+
+var actionWords = map[string]phrase{
+	"requested": {"Training asked for", "busy", ""}, "trained": {"Trained", "calm", ""}, "failed": {"Training failed", "bad", ""},
+	"canary": {"Put on trial", "odd", ""}, "judged": {"Trial judged", "odd", ""}, "promoted": {"Promoted", "good", ""},
+	"rejected": {"Rejected", "calm", ""}, "rolled_back": {"Rolled back", "bad", ""}, "retired": {"Retired", "calm", ""},
+	"drifted": {"Drift alarm", "bad", ""},
+}
+
+// momentWords say when the messages of an arm go out.
+var momentWords = map[string]string{
+	string(kairos.ArmControl): "at the usual time", string(kairos.ArmExplore): "at a random hour",
+	string(kairos.ArmOptimised): "at the hour chosen for them", string(kairos.ArmPreferred): "at an hour they asked for",
+	string(kairos.ArmHoldout): "never", string(kairos.ArmAll): "at one time for everybody",
+}
+
+// armLine is one arm of a comparison.
+type armLine struct {
+	name, moment string
+	n, responses int64
+	rate         *float64
+}
+
+func armLineOf(a timing.Arm) armLine {
+	return armLine{armWord(kairos.Arm(a.Arm)), momentWords[a.Arm], a.N, a.Responses, a.Rate}
+}
+
+func armLines(arms []timing.Arm) []armLine {
+	lines := make([]armLine, len(arms))
+	for i, a := range arms {
+		lines[i] = armLineOf(a)
+	}
+	return lines
+}
+
+// trialLines are the arms of a trial.
+func trialLines(m timing.Model) []armLine {
+	candidate, current, control := armLineOf(m.Canary.Candidate), armLineOf(m.Canary.Current), armLineOf(m.Canary.Control)
+	candidate.name, candidate.moment = "On trial", "at the hour of version "+strconv.Itoa(m.Version)
+	current.name, current.moment = "In use", "at the usual time: no model was in use"
+	if m.Parent != nil {
+		current.moment = "at the hour of version " + strconv.Itoa(*m.Parent)
+	}
+	control.name, control.moment = armWord(kairos.ArmControl), momentWords[string(kairos.ArmControl)]
+	return []armLine{candidate, current, control}
+}
+
+// widestRate is the rate that fills a bar.
+func widestRate(lines []armLine) float64 {
+	var w float64
+	for _, l := range lines {
+		if l.rate != nil {
+			w = max(w, *l.rate)
+		}
+	}
+	return w
+}
+
+func rateOf(l armLine) float64 {
+	if l.rate == nil {
+		return 0
+	}
+	return *l.rate
+}
+
+// liftView is a comparison of response rates in figure and words.
+type liftView struct {
+	estimate *float64
+	interval *[2]float64
+	p        float64
+	against  string // what it is compared with
+	words    verdict
+	needed   *int64
+	known    bool
+}
+
+// liftOf describes a lift over what "against" says ("the usual time"); nil:
+// there is nothing to compare.
+func liftOf(l *timing.Lift, needed *int64, against string) liftView {
+	if l == nil {
+		return liftView{words: verdict{"Nothing to compare yet", "It takes messages to both groups, and responses.", "calm"}, against: against, needed: needed}
+	}
+	return liftView{estimate: l.Estimate, interval: l.Interval, p: l.P, against: against, needed: needed, known: true,
+		words: liftWords(l.Verdict, needed, against)}
+}
+
+func liftWords(name string, needed *int64, against string) verdict {
+	switch name {
+	case analysis.VerdictBetter:
+		return verdict{"More responses", "Beyond chance, compared with " + against + ".", "good"}
+	case analysis.VerdictWorse:
+		return verdict{"Fewer responses", "Beyond chance, compared with " + against + ".", "bad"}
+	case analysis.VerdictNoDifference:
+		return verdict{"No difference worth speaking of", "The groups are large enough to show one, compared with " + against + ", and there is none.", "calm"}
+	}
+	if needed != nil && *needed > 0 {
+		return verdict{"Too early to tell", "About " + roughly(*needed) + " more messages are needed in the smaller group.", "wait"}
+	}
+	return verdict{"Too early to tell", "Too few messages or responses so far.", "wait"}
+}
+
+// relative writes a lift of 0.124 as "+12.4%".
+func relative(f *float64) string {
+	switch {
+	case f == nil || math.IsNaN(*f):
+		return "–"
+	case *f > 10:
+		return "over +1,000%"
+	}
+	s := strconv.FormatFloat(math.Abs(*f)*100, 'f', 1, 64) + "%"
+	if *f < 0 && s != "0.0%" {
+		return "−" + s
+	}
+	return "+" + s
+}
+
+// chance writes a p-value.
+func chance(p float64) string {
+	switch {
+	case p < 0.0001:
+		return "p < 0.0001"
+	case p < 0.01:
+		return "p = " + strconv.FormatFloat(p, 'f', 4, 64)
+	}
+	return "p = " + strconv.FormatFloat(p, 'f', 2, 64)
+}
+
+// hourWord writes a local hour of day as "19:00–20:00".
+func hourWord(h int) string {
+	if h < 0 || h > 23 {
+		return "none was explored"
+	}
+	return fmt.Sprintf("%02d:00–%02d:00", h, (h+1)%24)
+}
+
+// plainShare writes a share of 0.25 as "25%".
+func plainShare(f float64) string { return strconv.FormatFloat(f*100, 'f', -1, 32) + "%" }
+
+func wholeShare(f float64) string { return strconv.FormatFloat(f*100, 'f', 0, 64) + "%" }
+
+func decimal(f float64, digits int) string { return strconv.FormatFloat(f, 'f', digits, 64) }
+
+// exploredOf is how far exploration has come towards a verdict, and in words.
+func exploredOf(s timing.Standing) (share float64, words string) {
+	explored := count(s.Responses) + " responses to " + count(s.Exposures) + " messages at random hours"
+	if s.Needed == nil || s.Needed.Responses <= 0 && s.Needed.Deliveries <= 0 {
+		if s.Exposures == 0 {
+			return 0, "Nothing was explored yet."
+		}
+		return 1, explored + ": enough for a verdict."
+	}
+	share = float64(s.Responses) / float64(s.Responses+s.Needed.Responses)
+	if s.Needed.Responses <= 0 {
+		share = float64(s.Exposures) / float64(s.Exposures+s.Needed.Deliveries)
+	}
+	words = explored + "."
+	if s.Exposures == 0 {
+		words = "Nothing was explored yet."
+	}
+	if s.Needed.Deliveries > 0 {
+		words += " About " + roughly(s.Needed.Deliveries) + " more messages at random hours are needed for a verdict."
+	} else {
+		words += " About " + roughly(s.Needed.Responses) + " more responses are needed for a verdict."
+	}
+	return share, words
+}
+
+// testLine is one test in words and figures.
+type testLine struct {
+	question, answer, words, figures string
+	yes                              bool
+}
+
+func testLines(t timing.Tests) []testLine {
+	line := func(question, yes, no string, x timing.Test) testLine {
+		l := testLine{question: question, yes: x.AdjustedP <= t.Alpha}
+		l.answer, l.words = "Not shown", no
+		if l.yes {
+			l.answer, l.words = "Yes", yes
+		}
+		if x.DF > 0 {
+			l.figures = "chi-square " + decimal(x.Statistic, 1) + ", " + strconv.Itoa(x.DF) + " degrees of freedom, "
+		} else {
+			l.figures = "z " + decimal(x.Statistic, 2) + ", "
+		}
+		l.figures += chance(x.P) + ", " + "adjusted for two tests " + chance(x.AdjustedP) + ", " + count(int64(x.People)) + " people carry information"
+		return l
+	}
+	return []testLine{
+		line("Does the hour matter?", "Responses differ between hours by more than chance would make them.",
+			"Responses differ between hours no more than chance would make them.", t.Main),
+		line("Do people differ?", "Kinds of people respond at hours of their own, by more than chance would make it seem.",
+			"People's hours differ no more than chance would make it seem.", t.Interaction),
+	}
+}
+
+// day writes a date.
+func day(t *time.Time) string {
+	if t == nil {
+		return "–"
+	}
+	return t.UTC().Format("2 Jan 2006")
+}
+
+// small writes a significance level.
+func small(a float64) string { return strconv.FormatFloat(a, 'g', 2, 64) }
+
+// floor rounds a progress down: 100 % means all.
+func floor(share float64) float64 { return math.Floor(share*100) / 100 }
+
+func exploredTone(share float64) string {
+	if share >= 1 {
+		return "good"
+	}
+	return "held"
+}
+
+// trainWords say when the next training comes by itself.
+func trainWords(s timing.Standing) string {
+	if s.TrainAt == nil {
+		return "No training is planned by itself."
+	}
+	return "The next training starts by itself on " + moment(*s.TrainAt) + "."
+}
+
+// listWords are the verdict of a model in a list.
+func listWords(m timing.Model) string {
+	switch {
+	case m.Headline != "":
+		return m.Headline
+	case m.Error != "":
+		return m.Error
+	case m.Verdict == "":
+		return "–"
+	}
+	return headlineOf(m.Verdict, "")
+}
+
+func actorWord(name string) string {
+	if name == "kairos" {
+		return "Kairos, by its rules"
+	}
+	return name
+}
+
+var numberWords = []string{"no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"}
+
+// spelled writes a small number as a word.
+func spelled(n int) string {
+	if n >= 0 && n < len(numberWords) {
+		return numberWords[n]
+	}
+	return strconv.Itoa(n)
+}
+
+// typed is what stood in a form's reason.
+func typed(form decision, name string) string {
+	if form.step != name {
+		return ""
+	}
+	return form.by.Reason
+}
