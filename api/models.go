@@ -3,13 +3,9 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"reflect"
 	"strconv"
-
-	"github.com/danielgtaylor/huma/v2"
 
 	"kairos/analysis/timing"
 )
@@ -105,24 +101,9 @@ func (a *server) oneModel() {
 			if err != nil {
 				return nil, err
 			}
-			out, b := &reportOutput{ContentType: "application/json", Vary: "Accept"}, &bytes.Buffer{}
-			if form == "csv" {
-				out.ContentType = "text/csv; charset=utf-8"
-				out.Disposition = fmt.Sprintf(`attachment; filename="model-%d.csv"`, in.Version)
-				err = writeModelCSV(b, &m)
-			} else {
-				err = json.NewEncoder(b).Encode(modelOf(&m))
-			}
-			if err != nil {
-				return nil, fmt.Errorf("write model %d: %w", in.Version, err)
-			}
-			out.Body = b.Bytes()
-			return out, nil
+			return writeReport(form, fmt.Sprintf("model-%d", in.Version), modelOf(&m), func(b *bytes.Buffer) error { return writeModelCSV(b, &m) })
 		})
-	schema := huma.SchemaFromType(a.api.OpenAPI().Components.Schemas, reflect.TypeFor[Model]())
-	a.api.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
-		"application/json": {Schema: schema}, "text/csv": {Schema: &huma.Schema{Type: "string"}},
-	}
+	documentReport[Model](a, path)
 }
 
 // writeModelCSV writes a line for each cluster and hour. Every cell is a number

@@ -139,12 +139,15 @@ func (a *server) reports() {
 	a.timing()
 }
 
-// report registers one report; W is the shape of its JSON, which the value's
-// own encoding has.
+// asCSV ends the description of everything that is to be had as a table too.
+const asCSV = " As CSV with `Accept: text/csv` or `?format=csv`, safe to open in a spreadsheet."
+
+// report registers one report on a campaign; W is the shape of its JSON, which
+// the value's own encoding has.
 func report[W any](a *server, name, summary, about string, make func(context.Context, *reportQuery) (any, func(*bytes.Buffer) error, error)) {
 	path := "/v1/reports/" + name
 	handle(a, call{method: http.MethodGet, path: path, id: "report-" + name, tag: "Reports", summary: summary,
-		about: about + " As CSV with `Accept: text/csv` or `?format=csv`, safe to open in a spreadsheet.", scopes: []string{ScopeReports}, errors: []int{404, 406}},
+		about: about + asCSV, scopes: []string{ScopeReports}, errors: []int{404, 406}},
 		func(ctx context.Context, q *reportQuery) (*reportOutput, error) {
 			form, err := q.form()
 			if err != nil {
@@ -154,20 +157,32 @@ func report[W any](a *server, name, summary, about string, make func(context.Con
 			if err != nil {
 				return nil, err
 			}
-			out, b := &reportOutput{ContentType: "application/json", Vary: "Accept"}, &bytes.Buffer{}
-			if form == "csv" {
-				out.ContentType = "text/csv; charset=utf-8"
-				out.Disposition = fmt.Sprintf(`attachment; filename="%s-%s.csv"`, name, q.Campaign.ID)
-				err = csv(b)
-			} else {
-				err = json.NewEncoder(b).Encode(value)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("write report %s: %w", name, err)
-			}
-			out.Body = b.Bytes()
-			return out, nil
+			return writeReport(form, fmt.Sprintf("%s-%s", name, q.Campaign.ID), value, csv)
 		})
+	documentReport[W](a, path)
+}
+
+// writeReport answers with a value as JSON, or as CSV under a file's name.
+func writeReport(form, file string, value any, csv func(*bytes.Buffer) error) (*reportOutput, error) {
+	out, b := &reportOutput{ContentType: "application/json", Vary: "Accept"}, &bytes.Buffer{}
+	var err error
+	if form == "csv" {
+		out.ContentType = "text/csv; charset=utf-8"
+		out.Disposition = fmt.Sprintf(`attachment; filename="%s.csv"`, file)
+		err = csv(b)
+	} else {
+		err = json.NewEncoder(b).Encode(value)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", file, err)
+	}
+	out.Body = b.Bytes()
+	return out, nil
+}
+
+// documentReport describes what writeReport answers on a path; W is the shape
+// of the JSON.
+func documentReport[W any](a *server, path string) {
 	schema := huma.SchemaFromType(a.api.OpenAPI().Components.Schemas, reflect.TypeFor[W]())
 	a.api.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
 		"application/json": {Schema: schema}, "text/csv": {Schema: &huma.Schema{Type: "string"}},

@@ -2,13 +2,16 @@ package api
 
 import (
 	"context"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"kairos"
+	"kairos/analysis"
 )
 
 func TestTimingReport(t *testing.T) {
@@ -22,7 +25,8 @@ func TestTimingReport(t *testing.T) {
 	path := "/v1/reports/timing?campaign="
 
 	r := w.call("GET", path+id, nil).ok(200)
-	require.Len(t, r, 6)
+	require.Len(t, r, 7)
+	require.Equal(t, []any{}, r["models"])
 	require.Equal(t, "not_enough_data", r["verdict"])
 	for _, k := range []string{"needed", "lift", "srm"} {
 		require.Contains(t, r, k)
@@ -70,4 +74,52 @@ func TestTimingReport(t *testing.T) {
 	w.call("GET", path+kairos.NewID().String(), nil).problem(404, "")
 	w.call("GET", path+id, nil, "Authorization", "Bearer "+w.key(ScopeReports)).ok(200)
 	w.call("GET", path+id, nil, "Authorization", "Bearer "+w.key(ScopeEvents)).problem(403, "")
+}
+
+func TestTimingReportOverAPeriod(t *testing.T) {
+	t.Parallel()
+	sameShape(t, "timing", reflect.TypeFor[analysis.Timing](), reflect.TypeFor[TimingReport]())
+	w := newWorld(t)
+	template, _, plain := w.sample()
+	for i, clicked := range []map[string]int{{"optimised": 150, "control": 100}, {"optimised": 130, "control": 110}} {
+		spec := draft(template)
+		spec["schedule"] = map[string]any{"mode": "optimised", "window": "24h", "baseline": "10:00"}
+		spec["experiment"] = map[string]any{"control": 0.5}
+		id := w.call("POST", "/v1/campaigns", spec).ok(201)["id"].(string)
+		for arm, n := range clicked {
+			_, err := w.pool.Exec(context.Background(), `
+				INSERT INTO rollups SELECT $1, $2, 'email', step, 1000, 1000 FROM unnest(ARRAY['planned', 'sent']) AS step`, id, arm)
+			require.NoError(t, err)
+			_, err = w.pool.Exec(context.Background(), `
+				INSERT INTO journeys (notification, campaign, contact, arm, channel, sent_at, clicked_at, state)
+				SELECT gen_random_uuid(), $1, gen_random_uuid(), $2, 'email', $3, CASE WHEN i <= $4 THEN $3::timestamptz END, '{}'
+				FROM generate_series(1, 1000) i`, id, arm, epoch.AddDate(0, 0, i), n)
+			require.NoError(t, err)
+		}
+	}
+	w.clock.Advance(10 * 24 * time.Hour)
+	const path = "/v1/reports/timing"
+	r := w.call("GET", path+"?from=2026-03-01T00:00:00Z&until=2026-03-05T00:00:00Z", nil).ok(200)
+	require.NotContains(t, r, "campaign")
+	require.Equal(t, "2026-03-01T00:00:00Z", r["from"])
+	require.EqualValues(t, 2, r["campaigns"])
+	require.Equal(t, "better", r["verdict"])
+	require.EqualValues(t, 280, r["arms"].([]any)[1].(map[string]any)["responses"])
+	require.InDelta(t, 280./210-1, r["lift"].(map[string]any)["estimate"], 1e-3)
+	require.EqualValues(t, 1, w.call("GET", path+"?until=2026-03-03T00:00:00%2B01:00", nil).ok(200)["campaigns"])
+	require.EqualValues(t, 1, w.call("GET", path+"?from=2026-03-03T00:00:00Z", nil).ok(200)["campaigns"])
+	none := w.call("GET", path+"?from=2026-03-08T00:00:00Z", nil).ok(200)
+	require.NotContains(t, none, "campaigns")
+	require.Equal(t, "not_enough_data", none["verdict"])
+
+	csv := w.call("GET", path+"?from=2026-03-01T00:00:00Z&until=2026-03-05T00:00:00Z&format=csv", nil)
+	require.Equal(t, `attachment; filename="timing-2026-03-01-2026-03-05.csv"`, csv.Header.Get("Content-Disposition"))
+	require.True(t, strings.HasPrefix(csv.Body, "from,until,arm,n,"), csv.Body)
+
+	w.call("GET", path, nil).problem(422, "query.campaign")
+	w.call("GET", path+"?campaign="+plain+"&from=2026-03-01T00:00:00Z", nil).problem(422, "query.campaign")
+	w.call("GET", path+"?from=2026-03-05T00:00:00Z&until=2026-03-01T00:00:00Z", nil).problem(422, "query.until")
+	w.call("GET", path+"?from=2026-03-05T00:00:00Z&until=2026-03-05T00:00:00Z", nil).problem(422, "query.until")
+	w.call("GET", path+"?from=yesterday", nil).problem(422, "query.from")
+	w.call("GET", path+"?since=2026-03-01T00:00:00Z", nil).problem(400, "query.since")
 }

@@ -108,6 +108,7 @@ type ModelSnapshot struct {
 	People         int       `json:"people" doc:"With activity, a preference or exploration."`
 	Deliveries     int64     `json:"deliveries" doc:"Exploration deliveries that count."`
 	Responses      int64     `json:"responses" doc:"To them."`
+	Comparing      int64     `json:"comparing" doc:"What the responses are worth for comparing hours within people: less than responses where people were tried at few hours."`
 	DroppedOverlap int64     `json:"dropped_overlap" doc:"Left out: another message to the person lay within the response window."`
 	DroppedLate    int64     `json:"dropped_late" doc:"Left out: sent more than an hour after the hour that was drawn."`
 	WithPreference int       `json:"with_preference" doc:"People whose preferred hours count as ten events of activity."`
