@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 type Check struct {
 	Name string // "postgres", "spool": safe to show
 	Err  error  // nil: ready. Its text is logged, not shown
+	Note string // of a part that is ready: what an operator should know, instead of "ready"
 }
 
 // livez tells that the process answers.
@@ -38,7 +40,7 @@ func (a *server) readyz(w http.ResponseWriter, r *http.Request) {
 			a.opts.Logger.WarnContext(ctx, "part is not ready", "part", c.Name, "error", c.Err.Error())
 			continue
 		}
-		answer.Checks[c.Name] = "ready"
+		answer.Checks[c.Name] = cmp.Or(c.Note, "ready")
 	}
 	if len(p.Errors) > 0 {
 		writeProblem(w, r, p.after("5"))

@@ -38,10 +38,12 @@ func TestHealth(t *testing.T) {
 	t.Parallel()
 	var failing error
 	w := newWorld(t, func(o *Options) {
-		o.Ready = func(context.Context) []Check { return []Check{{"postgres", nil}, {"spool", failing}} }
+		o.Ready = func(context.Context) []Check {
+			return []Check{{Name: "postgres"}, {Name: "spool", Err: failing}, {Name: "delivery", Note: "frozen"}}
+		}
 	})
 	require.Equal(t, "alive", w.call("GET", "/livez", nil, "Authorization", "").ok(200)["status"])
-	require.Equal(t, map[string]any{"postgres": "ready", "spool": "ready"}, w.call("GET", "/readyz", nil).ok(200)["checks"])
+	require.Equal(t, map[string]any{"postgres": "ready", "spool": "ready", "delivery": "frozen"}, w.call("GET", "/readyz", nil).ok(200)["checks"])
 	failing = errors.New("disk /var/x is full")
 	p := w.call("GET", "/readyz", nil, "Authorization", "").problem(503, "spool")
 	require.Len(t, p.Errors, 1)

@@ -126,6 +126,7 @@ func (r *Restore) Due(ctx context.Context, f Freeze) (n int64, err error) {
 	err = r.d.pool.QueryRow(ctx, `
 		SELECT count(*) FROM notifications n JOIN campaigns c ON c.id = n.campaign
 		WHERE c.state IN ('running', 'scheduled', 'paused') AND n.state = 'planned'
+		  AND NOT EXISTS (SELECT FROM attempts a WHERE a.notification = n.id AND a.campaign = n.campaign AND a.live)
 		  AND (n.planned_at <= $2 OR n.campaign = ANY (SELECT unnest(held) FROM freezes WHERE id = $1))`, f.ID, f.FrozenAt).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count due notifications: %w", err)

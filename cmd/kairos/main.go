@@ -37,6 +37,8 @@ type cli struct {
 	Campaign campaignCmd `cmd:"" help:"Launch and follow campaigns through the API."`
 	Report   reportCmd   `cmd:"" help:"Print a campaign's reports."`
 	DTO      dtoCmd      `cmd:"" name:"dto" help:"Train, judge and evaluate the models of delivery times."`
+	Unknowns unknownsCmd `cmd:"" help:"List the attempts whose fate is open, and decide about them."`
+	Restore  restoreCmd  `cmd:"" help:"Freeze and release delivery after a restore from a backup."`
 	Replay   replayCmd   `cmd:"" help:"Rebuild the reports from the event log."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 

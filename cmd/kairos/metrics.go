@@ -39,6 +39,13 @@ type gauges struct{ p *system }
 var (
 	batchesDesc  = prometheus.NewDesc("kairos_batches", "Batches that are not over, by kind and state.", []string{"kind", "state"}, nil)
 	readyAgeDesc = prometheus.NewDesc("kairos_oldest_ready_seconds", "How long the oldest due batch of running campaigns has waited (domain time).", []string{"kind"}, nil)
+	frozenDesc   = prometheus.NewDesc("kairos_frozen", "1 while delivery is frozen after a restore.", nil, nil)
+	heldDesc     = prometheus.NewDesc("kairos_held_campaigns", "Campaigns that stay frozen until all their people are planned.", nil, nil)
+	mendLagDesc  = prometheus.NewDesc("kairos_reconciler_lag_seconds", "Time since the reconciler's last round ended.", nil, nil)
+	modelDesc    = prometheus.NewDesc("kairos_timing_model_version", "Version of the timing model in a state (active, canary, training); 0: none.", []string{"state"}, nil)
+	modelAgeDesc = prometheus.NewDesc("kairos_timing_model_age_seconds", "Age of the active timing model (domain time); 0: none.", nil, nil)
+	failedDesc   = prometheus.NewDesc("kairos_timing_training_failed", "1 while the newest training run has failed.", nil, nil)
+	driftDesc    = prometheus.NewDesc("kairos_timing_drift", "1 while the drift alarm of the active timing model rings.", nil, nil)
 	unknownDesc  = prometheus.NewDesc("kairos_unknown_attempts", "Attempts whose fate is unknown.", nil, nil)
 	foldLagDesc  = prometheus.NewDesc("kairos_fold_lag_seconds", "Time since the fold's cursor moved while the log has more.", nil, nil)
 	spoolDesc    = prometheus.NewDesc("kairos_spool_bytes", "Bytes of tracking events not yet in the log.", nil, nil)
@@ -101,5 +108,49 @@ func (g *gauges) database(ctx context.Context, ch chan<- prometheus.Metric) erro
 	}
 	ch <- prometheus.MustNewConstMetric(unknownDesc, prometheus.GaugeValue, float64(unknown))
 	ch <- prometheus.MustNewConstMetric(foldLagDesc, prometheus.GaugeValue, lag)
+	if err := g.restores(ctx, ch); err != nil {
+		return err
+	}
+	return g.models(ctx, ch)
+}
+
+// restores reads whether delivery is frozen, and the reconciler's clock. A
+// reconciler that never ran is as late as the oldest campaign.
+func (g *gauges) restores(ctx context.Context, ch chan<- prometheus.Metric) error {
+	var frozen, held int64
+	var lag float64
+	err := g.p.pool.QueryRow(ctx, `
+		SELECT (SELECT count(*) FROM freezes WHERE released_at IS NULL), (SELECT coalesce(sum(cardinality(held)), 0) FROM freezes),
+		       coalesce((SELECT extract(epoch FROM clock_timestamp() - coalesce(reconciled_at, (SELECT min(launched_at) FROM campaigns)))::float8 FROM delivery_state), 0)`).
+		Scan(&frozen, &held, &lag)
+	if err != nil {
+		return err
+	}
+	ch <- prometheus.MustNewConstMetric(frozenDesc, prometheus.GaugeValue, float64(frozen))
+	ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(held))
+	ch <- prometheus.MustNewConstMetric(mendLagDesc, prometheus.GaugeValue, lag)
+	return nil
+}
+
+// models reads the registry of timing models.
+func (g *gauges) models(ctx context.Context, ch chan<- prometheus.Metric) error {
+	var active, canary, training, failed, drift int64
+	var age float64
+	err := g.p.pool.QueryRow(ctx, `
+		SELECT coalesce(max(version) FILTER (WHERE state = 'active'), 0), coalesce(max(version) FILTER (WHERE state = 'canary'), 0),
+		       coalesce(max(version) FILTER (WHERE state = 'training'), 0),
+		       coalesce(extract(epoch FROM $1 - max(trained_at) FILTER (WHERE state = 'active')), 0)::float8,
+		       coalesce((array_agg(state ORDER BY version DESC))[1] = 'failed', false)::int,
+		       coalesce(bool_or(drift ->> 'alarm_at' IS NOT NULL) FILTER (WHERE state = 'active'), false)::int
+		FROM timing_models`, g.p.clock.Now()).Scan(&active, &canary, &training, &age, &failed, &drift)
+	if err != nil {
+		return err
+	}
+	for state, version := range map[string]int64{"active": active, "canary": canary, "training": training} {
+		ch <- prometheus.MustNewConstMetric(modelDesc, prometheus.GaugeValue, float64(version), state)
+	}
+	ch <- prometheus.MustNewConstMetric(modelAgeDesc, prometheus.GaugeValue, age)
+	ch <- prometheus.MustNewConstMetric(failedDesc, prometheus.GaugeValue, float64(failed))
+	ch <- prometheus.MustNewConstMetric(driftDesc, prometheus.GaugeValue, float64(drift))
 	return nil
 }

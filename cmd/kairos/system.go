@@ -124,6 +124,11 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 		return nil, err
 	}
 	p.closing(p.stages.delivery.Close)
+	if s.DataDir != "" { // before anything is sent: the database may have been restored from a backup
+		if err := p.stages.delivery.Watch(ctx, s.DataDir); err != nil {
+			return nil, err
+		}
+	}
 
 	if p.queue, err = queue.Open(ctx, s.RedisURL, p.pool, p.clock, queue.Options{Grace: s.Grace, Observe: observe(p.registry)}); err != nil {
 		return nil, err
@@ -262,7 +267,9 @@ func (p *system) spoolDir() string {
 }
 
 // run serves until ctx ends, then stops in order: not ready, no more claims,
-// in flight finished, spool flushed, everything closed.
+// in flight finished, no more calls, spool flushed, everything closed. Calls
+// are answered until nothing is in flight any more: whoever balances the load
+// has seen by then that this process is not ready.
 func (p *system) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, p.close()) }()
 	g, ctx := errgroup.WithContext(ctx)
@@ -272,24 +279,33 @@ func (p *system) run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
+	idle := make(chan struct{}) // nothing is in flight
 	g.Go(func() error {
 		<-ctx.Done()
 		close(p.stopping)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.settings.Grace)
-		defer cancel()
-		short, done := context.WithTimeout(grace, 5*time.Second)
+		select {
+		case <-idle:
+		case <-time.After(p.settings.Grace):
+		}
+		short, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer done()
 		if err := p.server.Shutdown(short); err != nil {
 			return ignoreClosed(p.server.Close())
 		}
 		return nil
 	})
-	g.Go(func() error { return p.queue.Run(ctx) })
+	g.Go(func() error {
+		defer close(idle)
+		return p.queue.Run(ctx)
+	})
+	g.Go(func() error { return p.stages.delivery.KeepWatch(ctx) })
 	if p.spool != nil {
 		g.Go(func() error { return p.stages.analysis.Ship(ctx, p.spool) })
 	}
 	return g.Wait()
 }
+
+var errStopping = errors.New("it is stopping")
 
 func ignoreClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) {
@@ -302,9 +318,16 @@ func ignoreClosed(err error) error {
 func (p *system) url() string { return "http://" + p.listener.Addr().String() }
 
 // ready asks what the roles of this process depend on. A collector is ready
-// while its spool is writable, even without Postgres.
+// while its spool is writable, even without Postgres. One that stops is not,
+// whatever it depends on. Where delivery is frozen the process is ready, and
+// says so.
 func (p *system) ready(ctx context.Context) []api.Check {
 	var checks []api.Check
+	select {
+	case <-p.stopping:
+		checks = append(checks, api.Check{Name: "process", Err: errStopping})
+	default:
+	}
 	if p.spool != nil {
 		c := api.Check{Name: "spool"}
 		if !p.spool.Writable() {
@@ -315,7 +338,11 @@ func (p *system) ready(ctx context.Context) []api.Check {
 	if strings.Join(p.roles, ",") != "track" {
 		try, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		checks = append(checks, api.Check{Name: "postgres", Err: p.pool.Ping(try)})
+		f, err := p.stages.delivery.Frozen(try)
+		checks = append(checks, api.Check{Name: "postgres", Err: err})
+		if f != nil {
+			checks = append(checks, api.Check{Name: "delivery", Note: "frozen: " + f.Cause + "; see kairos restore status"})
+		}
 	}
 	return checks
 }
