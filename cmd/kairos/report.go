@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,7 +14,7 @@ import (
 type reportCmd struct {
 	Funnel reportFunnelCmd `cmd:"" help:"Print who was sent, opened, clicked, paid."`
 	ROI    reportROICmd    `cmd:"" name:"roi" help:"Print revenue, cost and return, attributed and incremental."`
-	Timing reportTimingCmd `cmd:"" help:"Print whether the chosen moments brought more responses than the usual time."`
+	Timing reportTimingCmd `cmd:"" help:"Print whether the chosen moments brought more responses than the usual time, of a campaign or over a period."`
 }
 
 // oneReport names a campaign's report.
@@ -24,8 +26,12 @@ type oneReport struct {
 
 // run prints the report: words, JSON or CSV.
 func (c *oneReport) run(ctx context.Context, t *terminal, kind string, words func([]byte) (string, error)) error {
-	path := "/v1/reports/" + kind + "?campaign=" + c.ID
-	if c.CSV {
+	return c.printReport(ctx, t, "/v1/reports/"+kind+"?campaign="+url.QueryEscape(c.ID), c.CSV, words)
+}
+
+// printReport prints what a path with a query answers: words, JSON or CSV.
+func (c *client) printReport(ctx context.Context, t *terminal, path string, csv bool, words func([]byte) (string, error)) error {
+	if csv {
 		return c.get(ctx, path+"&format=csv", t.out)
 	}
 	var raw json.RawMessage
@@ -153,15 +159,45 @@ func ratio(f *float64) string {
 	return fmt.Sprintf("%.2f", *f)
 }
 
-type reportTimingCmd struct{ oneReport }
+type reportTimingCmd struct {
+	client
+	ID    string    `arg:"" optional:"" help:"The campaign's id; none: all campaigns of a period."`
+	From  time.Time `help:"Campaigns whose first message was sent then or later, such as 2026-03-01T00:00:00Z." placeholder:"TIME"`
+	Until time.Time `help:"And before then. Default: now." placeholder:"TIME"`
+	CSV   bool      `name:"csv" help:"Print CSV."`
+}
+
+// Validate implements kong's hook.
+func (c *reportTimingCmd) Validate() error {
+	if period := !c.From.IsZero() || !c.Until.IsZero(); period == (c.ID != "") {
+		return errors.New("give a campaign's id, or a period with --from, --until or both")
+	}
+	return nil
+}
 
 // Run prints the timing report.
 func (c *reportTimingCmd) Run(ctx context.Context, t *terminal) error {
-	return c.run(ctx, t, "timing", timingWords)
+	q := url.Values{}
+	if c.ID != "" {
+		q.Set("campaign", c.ID)
+	}
+	for name, at := range map[string]time.Time{"from": c.From, "until": c.Until} {
+		if !at.IsZero() {
+			q.Set(name, at.Format(time.RFC3339))
+		}
+	}
+	return c.printReport(ctx, t, "/v1/reports/timing?"+q.Encode(), c.CSV, timingWords)
 }
 
 // timingAnswer is the timing report's shape.
 type timingAnswer struct {
+	Campaign  string    `json:"campaign"`
+	From      time.Time `json:"from"`
+	Until     time.Time `json:"until"`
+	Campaigns int       `json:"campaigns"`
+	Models    []int     `json:"models"`
+	Note      string    `json:"note"`
+
 	Verdict string `json:"verdict"`
 	Needed  *int64 `json:"needed"`
 	Arms    []struct {
@@ -193,6 +229,13 @@ func (r *timingAnswer) words() string {
 	moments := map[string]string{"control": "at the usual time", "explore": "at a random hour", "optimised": "at the chosen hour",
 		"preferred": "at an hour they asked for", "all": "at one time for everybody"}
 	var b strings.Builder
+	if !r.Until.IsZero() {
+		from := "ever"
+		if !r.From.IsZero() {
+			from = minute(r.From)
+		}
+		fmt.Fprintf(&b, "%d campaigns, first sent since %s and before %s\n\n", r.Campaigns, from, minute(r.Until))
+	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "group\tmessage came\tsent\tresponded\trate")
 	for _, a := range r.Arms {
@@ -201,8 +244,14 @@ func (r *timingAnswer) words() string {
 	_ = w.Flush() // a strings.Builder takes everything
 	fmt.Fprintf(&b, "\nverdict: %s. %s\n", strings.ReplaceAll(r.Verdict, "_", " "), r.verdictWords())
 	if l := r.Lift; l != nil && l.Estimate != nil && len(l.Interval) == 2 {
-		fmt.Fprintf(&b, "lift: %+.1f %% responses at the chosen hour against the usual time, 95 %% interval %+.1f %% to %+.1f %%, p %.2g\n",
+		fmt.Fprintf(&b, "lift: %+.1f %% responses at the chosen or asked-for hour against the usual time, 95 %% interval %+.1f %% to %+.1f %%, p %.2g\n",
 			100**l.Estimate, 100*l.Interval[0], 100*l.Interval[1], l.P)
+	}
+	if len(r.Models) > 0 {
+		fmt.Fprintf(&b, "models that chose: %s\n", strings.Trim(fmt.Sprint(r.Models), "[]"))
+	}
+	if r.Note != "" {
+		fmt.Fprintf(&b, "note: %s\n", r.Note)
 	}
 	switch {
 	case r.SRM == nil:

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -24,7 +27,9 @@ func TestTimingReportInWords(t *testing.T) {
 		"nothing to compare": {`{"verdict":"not_enough_data","needed":null,"arms":[{"arm":"all","n":0,"responses":0,"rate":null}],"lift":null,"srm":null}`,
 			[]string{"all    at one time for everybody  0     0          -", "nothing to compare"}, "check:"},
 		"no difference": {`{"verdict":"no_detectable_difference","arms":[]}`, []string{"verdict: no detectable difference. The groups are large enough"}, "lift:"},
-		"worse":         {`{"verdict":"worse","arms":[]}`, []string{"fewer responses"}, "more responses"},
+		"of a period": {`{"from":"2026-03-01T00:00:00Z","until":"2026-04-01T00:00:00Z","campaigns":4,"verdict":"better","arms":[],"models":[3,5],"note":"one of them had no control"}`,
+			[]string{"4 campaigns, first sent since 2026-03-01 00:00 UTC and before 2026-04-01 00:00 UTC", "models that chose: 3 5", "note: one of them had no control"}, "lift:"},
+		"worse": {`{"verdict":"worse","arms":[]}`, []string{"fewer responses"}, "more responses"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := timingWords([]byte(c.raw))
@@ -38,4 +43,28 @@ func TestTimingReportInWords(t *testing.T) {
 	}
 	_, err := timingWords([]byte(`{`))
 	require.Error(t, err)
+}
+
+func TestTimingReportOfACampaignOrAPeriod(t *testing.T) {
+	t.Parallel()
+	var asked string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.RequestURI()
+		_, _ = io.WriteString(w, `{"verdict":"worse","arms":[]}`)
+	}))
+	t.Cleanup(server.Close)
+	report := func(args ...string) int {
+		return run(append([]string{"report", "timing", "--server", server.URL, "--api-key", "k"}, args...), io.Discard, io.Discard)
+	}
+	require.Zero(t, report("some-id"))
+	require.Equal(t, "/v1/reports/timing?campaign=some-id", asked)
+	require.Zero(t, report("some id", "--csv"))
+	require.Equal(t, "/v1/reports/timing?campaign=some+id&format=csv", asked)
+	require.Zero(t, report("--from", "2026-03-01T00:00:00+01:00", "--until", "2026-04-01T00:00:00Z"))
+	require.Equal(t, "/v1/reports/timing?from=2026-03-01T00%3A00%3A00%2B01%3A00&until=2026-04-01T00%3A00%3A00Z", asked)
+	asked = ""
+	for _, args := range [][]string{{}, {"some-id", "--until", "2026-04-01T00:00:00Z"}, {"--from", "March"}} {
+		require.Equal(t, 2, report(args...), args)
+	}
+	require.Empty(t, asked)
 }
