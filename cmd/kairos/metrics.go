@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"kairos"
 )
 
 // observe counts and times the handled tasks.
@@ -81,6 +83,9 @@ func (g *gauges) database(ctx context.Context, ch chan<- prometheus.Metric) erro
 		return err
 	}
 	defer rows.Close()
+	ages := map[string]float64{ // served also while nothing waits
+		kairos.KindImport: 0, kairos.KindExpand: 0, kairos.KindPlan: 0, kairos.KindSend: 0, kairos.KindUrgent: 0, kairos.KindFold: 0,
+	}
 	for rows.Next() {
 		var kind, state string
 		var n int64
@@ -90,11 +95,14 @@ func (g *gauges) database(ctx context.Context, ch chan<- prometheus.Metric) erro
 		}
 		ch <- prometheus.MustNewConstMetric(batchesDesc, prometheus.GaugeValue, float64(n), kind, state)
 		if state == "planned" {
-			ch <- prometheus.MustNewConstMetric(readyAgeDesc, prometheus.GaugeValue, age, kind)
+			ages[kind] = age
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return err
+	}
+	for kind, age := range ages {
+		ch <- prometheus.MustNewConstMetric(readyAgeDesc, prometheus.GaugeValue, age, kind)
 	}
 	var unknown int64
 	var lag float64
