@@ -70,6 +70,7 @@ func BenchmarkFoldMixed(b *testing.B) {
 			w := newWorld(b, Options{})
 			c := w.campaign(kairos.CampaignSpec{Cost: kairos.Cost{Fixed: one}})
 			events := w.populate(c, (100_000-organic)*100/331) + organic
+			w.clock.Set(noon.Add(72 * hour))
 			w.exec(`INSERT INTO contacts (id, timezone, created_at, updated_at) SELECT contact, 'Europe/Berlin', $1, $1 FROM numbered`, noon)
 			w.exec(`INSERT INTO events (id, kind, subject, key, occurred_at, day, contact, data)
 				SELECT gen_random_uuid(), CASE WHEN i % 2 = 0 THEN 'page.viewed' ELSE 'product.viewed' END, contact, '', at, at::date, contact, '{}'
@@ -80,6 +81,10 @@ func BenchmarkFoldMixed(b *testing.B) {
 				require.NoError(b, w.a.Rebuild(context.Background()))
 			}
 			b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
+			b.StopTimer()
+			var profiles int
+			require.NoError(b, w.pool.QueryRow(context.Background(), `SELECT count(*) FROM profiles`).Scan(&profiles))
+			require.Equal(b, organic, profiles)
 		})
 	}
 }
