@@ -213,6 +213,7 @@ func (s *snapshot) exposures(ctx context.Context, tx pgx.Tx) error {
 	d := delivery{}
 	person, every := 0, 1+int(s.Deliveries/maxLogged)
 	slots := dto.Mask(0)
+	s.log = make([]delivery, 0, min(s.Deliveries, maxLogged+maxLogged/8))
 	_, err = pgx.ForEachRow(rows, []any{&id, &hour, &allowed, &d.propensity, &d.responded}, func() error {
 		if hour < 0 || hour >= hoursPerDay {
 			return kairos.Invalid("hour", "of a delivery is %d", hour)
