@@ -52,7 +52,7 @@ func (d *decision) optimise(c *campaign, p *person, loc *time.Location, start ti
 		}
 		return
 	}
-	hours := unquiet(hoursOf(start, end, loc), p.preferences.QuietHours, loc)
+	hours := unquiet(c.hours(span{start, end, loc}), p.preferences.QuietHours, loc)
 	if len(hours) == 0 {
 		*d = d.skip(kairos.ReasonQuietHours)
 		return

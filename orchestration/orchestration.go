@@ -84,6 +84,21 @@ type campaign struct {
 	// experiment and models; see divide.
 	experiment     experiment
 	active, canary model
+	cuts           map[span][]hour // made by hours
+}
+
+// hours cuts a span into local hours, each span once: the people of a page
+// share few zones. A campaign belongs to one goroutine; nobody changes the
+// hours.
+func (c *campaign) hours(s span) []hour {
+	list, ok := c.cuts[s]
+	if !ok {
+		if list = hoursOf(s.start, s.end, s.loc); c.cuts == nil {
+			c.cuts = map[span][]hour{}
+		}
+		c.cuts[s] = list
+	}
+	return list
 }
 
 // from is the first moment that is left of the schedule.

@@ -2,6 +2,7 @@ package orchestration
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -31,16 +32,19 @@ func BenchmarkPlan(b *testing.B) {
 			require.NoError(b, err)
 			o := New(pool, kairos.NewManualClock(monday), Options{})
 			spec := optimised(kairos.Experiment{Holdout: .05, Control: .2, Explore: .1}).spec
-			i := 0
+			i, best := 0, time.Hour
 			for b.Loop() {
 				b.StopTimer()
 				task := page(b, pool, launch(b, pool, spec, contacts[i%(people/size)*size:][:size]))
 				i++
 				b.StartTimer()
+				began := time.Now()
 				_, err := o.Plan(b.Context(), task)
 				require.NoError(b, err)
+				best = min(best, time.Since(began))
 			}
-			b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "people/s")
+			b.ReportMetric(size*float64(b.N)/b.Elapsed().Seconds(), "people/s")
+			b.ReportMetric(size/best.Seconds(), "people/s-at-best") // says more on a busy machine
 		})
 	}
 }

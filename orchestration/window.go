@@ -14,6 +14,12 @@ type hour struct {
 	from, until time.Time
 }
 
+// span is the time in which hours are chosen, and where clocks are read.
+type span struct {
+	start, end time.Time
+	loc        *time.Location
+}
+
 // hoursOf cuts [start, end) into the local hours of a zone. Where clocks are
 // set back an hour appears twice with the same slot; where they are set
 // forward one is missing. At most 31 days are cut.
