@@ -48,7 +48,7 @@ type Options struct {
 	Delivery *delivery.Delivery
 	Analysis *analysis.Analysis
 	Timing   *timing.Registry // nil: there are no pages about delivery time
-	Clock    kairos.Clock // domain time; default the machine's
+	Clock    kairos.Clock     // domain time; default the machine's
 
 	// Mail is the catcher whose inbox is shown; nil: there is no inbox.
 	Mail *devstack.Mail

@@ -165,7 +165,7 @@ func (d *dashboard) timingModel(r *http.Request, form decision) (content, error)
 		return content{}, err
 	}
 	v.steps = stepsFor(v.Model)
-	return content{title: "Version " + strconv.Itoa(version), section: "timing", body: modelPage(v)}, nil
+	return content{title: "Model " + strconv.Itoa(version), section: "timing", body: modelPage(v)}, nil
 }
 
 // versionOf reads the version in the path. What is no number names nothing.

@@ -144,7 +144,7 @@ func (d *dashboard) refuse(w http.ResponseWriter, r *http.Request, form decision
 }
 
 // verbs are what an error was wrapped with on its way from the registry.
-var verbs = regexp.MustCompile(`^([a-z ]*(model|training)( \d+)?: )+`)
+var verbs = regexp.MustCompile(`^([a-z ]*(model|training)( \d+)?(: |$))+`)
 
 // conflictWords is what the registry says stands in the way, without the path
 // of verbs that it came by.

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +43,7 @@ func trialAgainst(m timing.Model) string {
 	if m.Parent == nil {
 		return "the usual time"
 	}
-	return "version " + strconv.Itoa(*m.Parent)
+	return "model " + strconv.Itoa(*m.Parent)
 }
 
 func trialTone(m timing.Model) string {
@@ -83,23 +84,26 @@ type valueLine struct {
 	place     interval
 }
 
-// valuesOf are the ways to choose the hour on one scale from zero.
+// valuesOf are the ways to choose the hour, on one scale.
 func valuesOf(o timing.OffPolicy) []valueLine {
 	lines := []valueLine{{name: "The model's hours", all: o.Model}, {name: "One best hour for everybody", all: o.Global},
 		{name: "A random hour", all: o.Baseline}}
-	var top float64
+	if o.Current != nil {
+		lines = slices.Insert(lines, 1, valueLine{name: "The model in use then", all: *o.Current})
+	}
+	from, to := math.Inf(1), math.Inf(-1)
 	for i := range lines {
 		l := &lines[i]
 		l.value, l.effective, l.n = l.all.DR, l.all.Effective, l.all.N
 		l.refused = l.value.Refused || l.n == 0
 		if !l.refused {
-			top = max(top, l.value.High)
+			from, to = min(from, l.value.Low), max(to, l.value.High)
 		}
 	}
 	for i := range lines {
 		l := &lines[i]
-		low := max(0, l.value.Low)
-		l.place = interval{low: portion(low, top), width: portion(l.value.High-low, top), at: portion(l.value.Value, top)}
+		place := func(v float64) string { return portion(v-from+(to-from)*.05, (to-from)*1.1) }
+		l.place = interval{low: place(l.value.Low), width: portion(l.value.High-l.value.Low, (to-from)*1.1), at: place(l.value.Value)}
 	}
 	return lines
 }
@@ -160,7 +164,7 @@ func detailsOf(m timing.Model) []detail {
 	add := func(name, value string) { list = append(list, detail{name: name, value: value}) }
 	if s := m.Data; s != nil {
 		add("Messages sent", moment(s.From)+" to "+moment(s.Until))
-		add("Explored", count(s.Deliveries)+" messages at random hours, "+count(s.Responses)+" responses")
+		add("Explored", count(s.Deliveries)+" messages at random hours, "+count(s.Responses)+" responses, worth "+count(s.Comparing)+" for comparing hours within people")
 		add("Left out", count(s.DroppedOverlap)+" with another message to the person within "+s.ResponseWindow.String()+", "+
 			count(s.DroppedLate)+" sent more than an hour late")
 		add("People", count(int64(s.People))+", "+count(int64(s.WithPreference))+" of them stated hours they prefer")

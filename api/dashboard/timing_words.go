@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"kairos"
@@ -36,6 +37,21 @@ func headlineOf(v dto.Verdict, headline string) string {
 		return headline
 	}
 	return phraseOf(timingVerdicts, string(v)).word + "."
+}
+
+// parts cuts a headline after its first clause: the rest is shown smaller.
+func parts(headline string) (first, rest string) {
+	for i := range headline {
+		if i > 20 && i+1 < len(headline) && headline[i+1] == ' ' && strings.IndexByte(".:;", headline[i]) >= 0 {
+			return strings.TrimRight(headline[:i], ".:;") + ".", sentence(headline[i+2:])
+		}
+	}
+	return headline, ""
+}
+
+func firstPart(headline string) string {
+	first, _ := parts(headline)
+	return first
 }
 
 var actionWords = map[string]phrase{
@@ -74,10 +90,10 @@ func armLines(arms []timing.Arm) []armLine {
 // trialLines are the arms of a trial.
 func trialLines(m timing.Model) []armLine {
 	candidate, current, control := armLineOf(m.Canary.Candidate), armLineOf(m.Canary.Current), armLineOf(m.Canary.Control)
-	candidate.name, candidate.moment = "On trial", "at the hour of version "+strconv.Itoa(m.Version)
-	current.name, current.moment = "In use", "at the usual time: no model was in use"
+	candidate.name, candidate.moment = "On trial", "at the hour of model "+strconv.Itoa(m.Version)
+	current.name, current.moment = "In use", momentWords[string(kairos.ArmControl)]
 	if m.Parent != nil {
-		current.moment = "at the hour of version " + strconv.Itoa(*m.Parent)
+		current.moment = "at the hour of model " + strconv.Itoa(*m.Parent)
 	}
 	control.name, control.moment = armWord(kairos.ArmControl), momentWords[string(kairos.ArmControl)]
 	return []armLine{candidate, current, control}
@@ -181,26 +197,18 @@ func decimal(f float64, digits int) string { return strconv.FormatFloat(f, 'f', 
 // exploredOf is how far exploration has come towards a verdict, and in words.
 func exploredOf(s timing.Standing) (share float64, words string) {
 	explored := count(s.Responses) + " responses to " + count(s.Exposures) + " messages at random hours"
-	if s.Needed == nil || s.Needed.Responses <= 0 && s.Needed.Deliveries <= 0 {
-		if s.Exposures == 0 {
-			return 0, "Nothing was explored yet."
-		}
+	n := s.Needed
+	switch {
+	case s.Exposures == 0 && n == nil:
+		return 0, "Nothing was explored yet."
+	case n == nil || n.Responses <= 0 && n.Deliveries <= 0:
 		return 1, explored + ": enough for a verdict."
+	case n.Responses > 0:
+		return float64(s.Responses) / float64(s.Responses+n.Responses),
+			explored + ", of about " + roughly(s.Responses+n.Responses) + " responses that a verdict needs."
 	}
-	share = float64(s.Responses) / float64(s.Responses+s.Needed.Responses)
-	if s.Needed.Responses <= 0 {
-		share = float64(s.Exposures) / float64(s.Exposures+s.Needed.Deliveries)
-	}
-	words = explored + "."
-	if s.Exposures == 0 {
-		words = "Nothing was explored yet."
-	}
-	if s.Needed.Deliveries > 0 {
-		words += " About " + roughly(s.Needed.Deliveries) + " more messages at random hours are needed for a verdict."
-	} else {
-		words += " About " + roughly(s.Needed.Responses) + " more responses are needed for a verdict."
-	}
-	return share, words
+	return float64(s.Exposures) / float64(s.Exposures+n.Deliveries),
+		explored + ", of about " + roughly(s.Exposures+n.Deliveries) + " messages that a verdict needs."
 }
 
 // testLine is one test in words and figures.
@@ -255,6 +263,9 @@ func exploredTone(share float64) string {
 
 // trainWords say when the next training comes by itself.
 func trainWords(s timing.Standing) string {
+	if s.TrainAt == nil && s.Canary != nil {
+		return "No training starts by itself while a model is on trial."
+	}
 	if s.TrainAt == nil {
 		return "No training is planned by itself."
 	}
@@ -264,10 +275,10 @@ func trainWords(s timing.Standing) string {
 // listWords are the verdict of a model in a list.
 func listWords(m timing.Model) string {
 	switch {
-	case m.Headline != "":
-		return m.Headline
 	case m.Error != "":
 		return m.Error
+	case m.Headline != "":
+		return firstPart(m.Headline)
 	case m.Verdict == "":
 		return "–"
 	}

@@ -91,12 +91,17 @@ func (s *shelf) decide(what string, version int, by timing.By) (timing.Model, er
 // newTimingWorld is a world whose registry is the shelf.
 func newTimingWorld(t testing.TB, s *shelf, change func(o *Options)) *world {
 	w := newWorld(t, change)
-	handler, err := build(w.stages, s)
-	require.NoError(t, err)
+	w.serve(s)
+	return w
+}
+
+// serve starts the dashboard anew on a registry.
+func (w *world) serve(models registry) {
+	handler, err := build(w.stages, models)
+	require.NoError(w.t, err)
 	w.server.Close()
 	w.server = httptest.NewServer(handler)
-	t.Cleanup(w.server.Close)
-	return w
+	w.t.Cleanup(w.server.Close)
 }
 
 func ref[T any](v T) *T { return &v }
@@ -148,7 +153,7 @@ func trained(version int, state string, v dto.Verdict, headline, next string) ti
 		Version: version, State: state, Verdict: v, Headline: headline, Next: next, CreatedAt: at.Add(-time.Minute), TrainedAt: &at,
 		Code: "v0.3.1-14-gdd71f1f", Seed: 1,
 		Data: &timing.Snapshot{From: at.AddDate(0, 0, -180), Until: at.Add(-24 * time.Hour), ResponseWindow: kairos.Duration(24 * time.Hour), Slots: daytime(),
-			People: 41_208, Deliveries: 62_410, Responses: 4_981, DroppedOverlap: 812, DroppedLate: 37, WithPreference: 1_204,
+			People: 41_208, Deliveries: 62_410, Responses: 4_981, Comparing: 3_906, DroppedOverlap: 812, DroppedLate: 37, WithPreference: 1_204,
 			Fingerprint: "9f2c1b7a44d1e0a35c6f88210be7d34a91cf02a7765e1d3b0c4f5a6978e2d1b3"},
 		Tests: &timing.Tests{Main: timing.Test{Statistic: 118.4, DF: 16, P: 3.1e-17, AdjustedP: 6.2e-17, People: 4_212},
 			Interaction: timing.Test{Statistic: 6.21, P: 2.6e-10, AdjustedP: 2.6e-10, People: 3_108}, Look: 2, Alpha: .05 / 6},
@@ -172,7 +177,7 @@ func policyOf(v, half, effective float64, n int) dto.OffPolicy {
 // fourKinds is an installation where timing works: one model in use, one that
 // passed its trial, and older ones.
 func fourKinds() *shelf {
-	active := trained(7, timing.Active, dto.Clusters, "People differ in their best hour; four kinds of rhythm were found.",
+	active := trained(7, timing.Active, dto.Clusters, "People differ in their best hour. Four kinds of rhythm were found. Sending each at their own hour brought 24 % more responses than the usual time (95 % interval 13 % to 36 %).",
 		"It plans the optimised messages. It is watched day by day and can be rolled back.")
 	active.ActiveAt, active.ScoredAt = ref(noon.AddDate(0, 0, -9)), ref(noon.Add(-3*time.Hour))
 	active.Reason = "Promoted by Ada Lovelace: passed its trial."
@@ -199,7 +204,7 @@ func fourKinds() *shelf {
 	drift.Level = level
 	active.Drift = drift
 
-	trial := trained(9, timing.OnTrial, dto.Clusters, "People differ in their best hour; four kinds of rhythm were found.",
+	trial := trained(9, timing.OnTrial, dto.Clusters, "People differ in their best hour. Four kinds of rhythm were found. Sending each at their own hour brought 10 % more responses than model 7 (95 % interval 1 % to 20 %).",
 		"It passed its trial and waits for a person to promote it.")
 	trial.Parent, trial.ScoredAt = ref(7), ref(noon)
 	trial.Canary = &timing.Canary{Share: .5, Since: noon.AddDate(0, 0, -1), NeededPerArm: 8_400, ExpectedLift: .12,
@@ -208,14 +213,14 @@ func fourKinds() *shelf {
 		Lift:   &timing.Lift{Estimate: ref(.097), Interval: &[2]float64{.006, .197}, P: .037, Verdict: analysis.VerdictBetter}, JudgedAt: ref(noon)}
 	trial.Decisions = append([]timing.Decision{{At: noon, Action: "judged", Actor: "kairos", Reason: "Passed."}, {At: noon.AddDate(0, 0, -1), Action: "canary", Actor: "kairos", Reason: "No other model was on trial."}}, trial.Decisions...)
 
-	old := trained(4, timing.Retired, dto.Global, "One hour is best for everybody: 19:00–20:00 local time.", "A newer model took its place.")
+	old := trained(4, timing.Retired, dto.Global, "The hour matters, and nothing shows that people differ in it: 19:00 is the best hour for everybody, about 20 % above the average hour.", "A newer model took its place.")
 	old.ActiveAt, old.EndedAt, old.Clusters = ref(noon.AddDate(0, 0, -30)), ref(noon.AddDate(0, 0, -9)), []timing.Cluster{clusterOf(0, 30_000, 1, 19, .2)}
 	old.Lift = &timing.Lift{Estimate: ref(.062), Interval: &[2]float64{-.021, .152}, P: .15, Verdict: analysis.VerdictNotEnoughData}
 	old.LiftNeeded = ref(int64(11_240))
 	failed := timing.Model{Version: 6, State: timing.Failed, CreatedAt: noon.AddDate(0, 0, -16), Error: "Training took longer than it may.", Code: "v0.3.1", Seed: 1}
 	thin := trained(3, timing.Rejected, dto.NotEnoughData, "Too few responses to tell whether the hour matters.", "About 21,000 more messages at random hours are needed.")
 	return &shelf{
-		standing: timing.Standing{Verdict: dto.Clusters, Headline: active.Headline, Next: "Version 9 passed its trial and waits for a person to promote it.",
+		standing: timing.Standing{Verdict: dto.Clusters, Headline: trial.Headline, Next: "Model 9 passed its trial and waits for a person to promote it.",
 			Active: ref(7), Canary: ref(9), Exposures: 62_410, Responses: 4_981, Explore: .05, TrainAt: ref(noon.AddDate(0, 0, 6))},
 		models: []timing.Model{trial, active, failed, old, thin},
 	}
@@ -223,7 +228,7 @@ func fourKinds() *shelf {
 
 // flat is an installation where the hour does not matter.
 func flat() *shelf {
-	m := trained(2, timing.Rejected, dto.Null, "The hour makes no difference to your people.",
+	m := trained(2, timing.Rejected, dto.Null, "The hour of sending makes no difference: 4,981 responses to 62,410 messages sent at random hours would have shown one of about a fifth, and show none.",
 		"Messages go out at the usual time. Exploration goes on at a low rate, in case that changes.")
 	m.Reason = "Enough was explored to see an effect worth having, and there was none."
 	m.Curve, m.Clusters = wave(15, .012), []timing.Cluster{clusterOf(0, 41_208, 1, 15, .012)}
@@ -235,7 +240,7 @@ func flat() *shelf {
 
 // thin is an installation that has not explored enough.
 func thin() *shelf {
-	m := trained(1, timing.Rejected, dto.NotEnoughData, "Too little has been explored to tell.", "Keep sending: about 9,300 more messages at random hours are needed.")
+	m := trained(1, timing.Rejected, dto.NotEnoughData, "It is too early to tell whether the hour of sending matters: 4,120 messages sent at random hours brought 331 responses.", "Keep sending: about 9,300 more messages at random hours are needed.")
 	m.Needed = &timing.Needed{Responses: 744, Deliveries: 9_310}
 	m.Clusters = []timing.Cluster{clusterOf(0, 5_120, 1, 17, .15)}
 	m.Tests.Main, m.Tests.Interaction = timing.Test{Statistic: 19.2, DF: 16, P: .26, AdjustedP: .52, People: 410}, timing.Test{Statistic: 1.1, P: .14, AdjustedP: .28, People: 230}
@@ -246,6 +251,6 @@ func thin() *shelf {
 
 // empty is an installation where nothing happened yet.
 func empty() *shelf {
-	return &shelf{standing: timing.Standing{Verdict: dto.NotEnoughData, Headline: "Nothing is known about timing yet.",
+	return &shelf{standing: timing.Standing{Verdict: dto.NotEnoughData, Headline: "It is too early to tell whether the hour of sending matters: nothing was sent at a random hour yet.",
 		Next: "Send campaigns with the schedule optimised: they explore by themselves.", Needed: &timing.Needed{Responses: 1_060, Deliveries: 13_250}, Explore: .3}}
 }

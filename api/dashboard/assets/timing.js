@@ -111,10 +111,10 @@
         options: {
           series: [{}, {
             stroke: color("--fill"), width: 1, paths: () => null,
-            points: { show: true, size: 7, fill: color("--fill"), stroke: color("--card"), width: 1 },
+            points: { show: true, size: 8, fill: color("--fill"), stroke: color("--card"), width: 1 },
           }],
           scales: { x: { time: true, range: padded }, y: { range: d.range } },
-          axes: axes({ values: (_, list) => list.map(() => ""), size: 6 }, { label: "standard errors", space: 30 }),
+          axes: axes({ values: (_, list) => list.map(() => ""), size: 6 }, { label: "standard errors", values: (_, list) => list.map((v) => String(v).replace("-", "\u2212")), space: 30 }),
           hooks: { drawClear: [(u) => across(u, 0, color("--soft"), [])] },
         },
         say: (i) => (d.values[i] === null ? "too few messages" : d.values[i].toFixed(1) + " standard errors"),
