@@ -41,6 +41,14 @@ bench: setup ## Measure the main paths beside their ceilings; ARGS="--only impor
 bench-dto: build ## Measure the error rates, power, lift, speed and memory of delivery times (half an hour); ARGS="--markdown"
 	$(BIN)/kairos dto evaluate --bench --rhythms dto/testdata/replay_dev.csv.gz $(ARGS)
 
+chaos: setup ## Break a running installation on purpose and count what came of it; ARGS="--size full --only kill-sender --seed 7"; make repro-NAME SEED=7 repeats one
+	$(GO) run ./cmd/kairos-chaos $(ARGS)
+
+SEED ?= 1
+SIZE ?= short
+repro-%: setup
+	$(GO) run ./cmd/kairos-chaos --only $* --seed $(SEED) --size $(SIZE) --keep $(ARGS)
+
 lint: ## Run the linters
 	$(TOOLS) golangci-lint run --allow-parallel-runners $(PACKAGES)
 

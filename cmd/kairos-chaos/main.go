@@ -69,7 +69,7 @@ func (c *cli) run(ctx context.Context, out io.Writer) (err error) {
 	if c.Seed == 0 {
 		c.Seed = uint64(time.Now().UnixMicro())
 	}
-	s, err := newSuite(ctx, suiteOptions{Full: c.Size == "full", Seed: c.Seed, Old: c.Old, Keep: c.Keep, Log: os.Stderr})
+	s, err := newSuite(suiteOptions{Full: c.Size == "full", Seed: c.Seed, Old: c.Old, Keep: c.Keep, Log: os.Stderr})
 	if err != nil {
 		return err
 	}

@@ -9,12 +9,11 @@ import (
 	"strings"
 )
 
-// mutation replaces a piece of a source file. A piece that doesn't occur
-// exactly once is an error: the source has moved on.
+// mutation replaces a piece of a source file, or adds a file. A piece that
+// doesn't occur exactly once is an error: the source has moved on.
 type mutation struct {
 	file     string // in the module
-	from, to string
-	also     [][2]string // further pieces of the same file
+	from, to string // from "": the file is new and this is all of it
 }
 
 // writeOverlay makes mutated copies in dir and returns the file for
@@ -31,6 +30,10 @@ func writeOverlay(dir string, mutations ...mutation) (string, error) {
 	texts := map[string]string{}
 	for _, m := range mutations {
 		text, ok := texts[m.file]
+		if m.from == "" {
+			texts[m.file] = m.to
+			continue
+		}
 		if !ok {
 			raw, err := os.ReadFile(filepath.Join(root, m.file))
 			if err != nil {
@@ -38,13 +41,10 @@ func writeOverlay(dir string, mutations ...mutation) (string, error) {
 			}
 			text = string(raw)
 		}
-		for _, change := range append([][2]string{{m.from, m.to}}, m.also...) {
-			if n := strings.Count(text, change[0]); n != 1 {
-				return "", fmt.Errorf("mutate %s: %q occurs %d times: adapt the mutation", m.file, change[0], n)
-			}
-			text = strings.Replace(text, change[0], change[1], 1)
+		if n := strings.Count(text, m.from); n != 1 {
+			return "", fmt.Errorf("mutate %s: %q occurs %d times: adapt the mutation", m.file, m.from, n)
 		}
-		texts[m.file] = text
+		texts[m.file] = strings.Replace(text, m.from, m.to, 1)
 	}
 	replace := map[string]string{}
 	for file, text := range texts {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"net/url"
 	"strings"
 	"time"
@@ -62,21 +61,35 @@ func redisFlush(t *trial) {
 	t.restful(sink, people, id)
 }
 
-// redisDown: Redis is away for a while.
+// redisDown: Redis is away for a while. What had been rung for is sent
+// meanwhile; a campaign that is launched then begins when Redis is back.
 func redisDown(t *trial) {
-	people, away := pick(t, 3000, 20_000), pick(t, 10*time.Second, 5*time.Minute)
-	sink, _, id := t.ringing(people, 20*time.Millisecond)
+	t.deaf(pick(t, 3000, 20_000), pick(t, 10*time.Second, 5*time.Minute), "Redis is away",
+		func(*redis.Client) { t.check(t.stack.Redis.Stop(true)) },
+		func(*redis.Client) { t.check(t.stack.Redis.Start(t.ctx)) })
+}
+
+// deaf runs two campaigns around a time without doorbells: one is under way,
+// the other is launched in it.
+func (t *trial) deaf(people int, away time.Duration, what string, begin, end func(*redis.Client)) {
+	sink, r, first := t.ringing(people, 20*time.Millisecond)
 	t.taken(sink.Total, people/5)
-	t.check(t.stack.Redis.Stop(true))
-	t.fault("Redis is away after %d messages", sink.Total())
-	t.pause(away)
-	at := sink.Total()
-	t.proves(at < people, "what had been rung for was the whole campaign")
-	t.check(t.stack.Redis.Start(t.ctx))
+	begin(r)
+	t.fault("%s after %d messages", what, sink.Total())
+	at := time.Now()
+	second := t.campaign(nil)
+	t.pause(away - time.Since(at))
+	sent := sink.Total()
+	t.proves(sent <= people, "the second campaign was sent meanwhile")
+	end(r)
 	back := time.Now()
-	t.say("Redis is back after %d messages", at)
-	t.resumed(back, sink.Total, at)
-	t.restful(sink, people, id)
+	t.say("it is over after %d messages", sent)
+	t.resumed(back, func() int { return t.count(`SELECT count(*) FROM attempts WHERE campaign = $1`, second) }, 0)
+	t.finished(first, 10*time.Minute)
+	t.finished(second, 10*time.Minute)
+	t.settled(sink.Total)
+	t.res.Recipients = 2 * people
+	t.verify(sink.Recipients(), people, 0, first, second)
 }
 
 // redisOldDump: Redis comes back with what it held a while ago: doorbells for
@@ -133,17 +146,11 @@ func redisBlip(t *trial) {
 
 // redisMemory: Redis takes nothing more for a while.
 func redisMemory(t *trial) {
-	people, away := pick(t, 3000, 20_000), pick(t, 6*time.Second, 60*time.Second)
-	sink, r, id := t.ringing(people, 20*time.Millisecond)
-	t.taken(sink.Total, people/5)
-	t.check(r.ConfigSet(t.ctx, "maxmemory", "1mb").Err())
-	t.fault("maxmemory is reached after %d messages", sink.Total())
-	err := r.Set(t.ctx, "chaos", "x", 0).Err()
-	t.proves(err != nil && strings.Contains(err.Error(), "OOM"), "Redis still takes writes: %v", err)
-	t.pause(away)
-	at := sink.Total()
-	t.proves(at < people, "what had been rung for was the whole campaign")
-	t.check(r.ConfigSet(context.WithoutCancel(t.ctx), "maxmemory", "0").Err())
-	t.resumed(time.Now(), sink.Total, at)
-	t.restful(sink, people, id)
+	t.deaf(pick(t, 3000, 20_000), pick(t, 6*time.Second, 60*time.Second), "maxmemory is reached",
+		func(r *redis.Client) {
+			t.check(r.ConfigSet(t.ctx, "maxmemory", "1mb").Err())
+			err := r.Set(t.ctx, "chaos", "x", 0).Err()
+			t.proves(err != nil && strings.Contains(err.Error(), "OOM"), "Redis still takes writes: %v", err)
+		},
+		func(r *redis.Client) { t.check(r.ConfigSet(t.ctx, "maxmemory", "0").Err()) })
 }

@@ -54,7 +54,7 @@ func oldAndNew(t *trial) {
 		}
 		old = strings.TrimSpace(string(out))
 	}
-	binary, err := t.another("old", func() (string, error) { return t.buildAt(old) })
+	binary, err := t.once("old", func() (string, error) { return t.buildAt(old) })
 	t.check(err)
 	people := pick(t, 3000, 30_000)
 	sink := t.smtp(15 * time.Millisecond)
@@ -105,24 +105,32 @@ func (s *suite) buildAt(ref string) (string, error) {
 	return path, nil
 }
 
-// skewed is the clock of a process that reads its error from a file.
-var skewed = mutation{
-	file: "clock.go",
-	from: "func (SystemClock) Now() time.Time { return time.Now().UTC() }",
-	to: `func (SystemClock) Now() time.Time {
+// skewed is the command with a clock that reads its error from a file.
+var skewed = []mutation{
+	{"cmd/kairos/config.go", "return kairos.SystemClock{}, nil", "return skewedClock{}, nil"},
+	{"cmd/kairos/skewed_clock.go", "", `package main
+
+import (
+	"os"
+	"time"
+)
+
+type skewedClock struct{}
+
+func (skewedClock) Now() time.Time {
 	raw, _ := os.ReadFile(os.Getenv("CHAOS_CLOCK"))
 	off, _ := time.ParseDuration(string(raw))
 	return time.Now().UTC().Add(off)
-}`,
-	also: [][2]string{{"import (\n\t\"sync\"", "import (\n\t\"os\"\n\t\"sync\""}},
+}
+`},
 }
 
 // clockJumps: the domain clocks of two processes of four jump an hour ahead and
 // an hour back in mid-campaign, and return. It is the clock of the program that
 // jumps, not the machine's: leases are kept by Postgres' clock in any case.
 func clockJumps(t *trial) {
-	binary, err := t.another("skewed", func() (string, error) {
-		overlay, err := writeOverlay(filepath.Join(t.suite.dir, "skewed-source"), skewed)
+	binary, err := t.once("skewed", func() (string, error) {
+		overlay, err := writeOverlay(filepath.Join(t.suite.dir, "skewed-source"), skewed...)
 		if err != nil {
 			return "", err
 		}
@@ -157,5 +165,5 @@ func clockJumps(t *trial) {
 	t.settled(sink.Total)
 	t.res.Recipients = 2 * people
 	t.verify(sink.Recipients(), people, 0, id, later)
-	t.res.note("simulated: the domain clock of the processes, through a binary whose SystemClock reads its error from a file")
+	t.res.note("simulated: the domain clock of the processes, through a binary whose clock reads its error from a file; leases go by Postgres' own")
 }

@@ -14,7 +14,7 @@ import (
 // over. What can't be known is called unknown, and is at most what was in
 // flight; those who then open their mail resolve theirs.
 func killSender(t *trial) {
-	people, kills, senders := pick(t, 3000, 50_000), pick(t, 3, 100), pick(t, 2, 3)
+	people, kills, senders := pick(t, 3000, 50_000), pick(t, 2, 100), pick(t, 2, 3)
 	sink := t.smtp(pick(t, 50*time.Millisecond, 100*time.Millisecond))
 	procs := t.usual(senders)
 	t.audience(people)

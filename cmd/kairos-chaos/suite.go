@@ -34,34 +34,35 @@ type suiteOptions struct {
 // concurrent use.
 type suite struct {
 	suiteOptions
-	dir    string
-	binary string
-	began  time.Time
+	dir   string
+	began time.Time
 
-	mu     sync.Mutex
-	others map[string]*other // further binaries
+	mu       sync.Mutex
+	binaries map[string]*binary // by name
 }
 
-type other struct {
+type binary struct {
 	once sync.Once
 	path string
 	err  error
 }
 
-// newSuite builds the binary that is tried.
-func newSuite(ctx context.Context, o suiteOptions) (_ *suite, err error) {
-	s := &suite{suiteOptions: o, began: time.Now(), others: map[string]*other{}}
+// newSuite makes the directory. Binaries are built when a scenario needs them.
+func newSuite(o suiteOptions) (_ *suite, err error) {
+	s := &suite{suiteOptions: o, began: time.Now(), binaries: map[string]*binary{}}
 	if s.Log == nil {
 		s.Log = io.Discard
 	}
 	if s.dir, err = os.MkdirTemp("", "kairos-chaos-"); err != nil {
 		return nil, fmt.Errorf("make directory: %w", err)
 	}
-	s.say("seed %d; building kairos", s.Seed)
-	if s.binary, err = s.build(ctx, "kairos", s.Overlay); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
-	}
+	s.say("seed %d", s.Seed)
 	return s, nil
+}
+
+// kairos is the binary that is tried.
+func (s *suite) kairos(ctx context.Context) (string, error) {
+	return s.once("kairos", func() (string, error) { return s.build(ctx, "kairos", s.Overlay) })
 }
 
 // build builds the command, with an overlay or without ("").
@@ -78,17 +79,20 @@ func (s *suite) build(ctx context.Context, name, overlay string) (string, error)
 	return path, nil
 }
 
-// another builds a further binary once.
-func (s *suite) another(name string, build func() (string, error)) (string, error) {
+// once builds a binary at its first call.
+func (s *suite) once(name string, build func() (string, error)) (string, error) {
 	s.mu.Lock()
-	o := s.others[name]
-	if o == nil {
-		o = &other{}
-		s.others[name] = o
+	b := s.binaries[name]
+	if b == nil {
+		b = &binary{}
+		s.binaries[name] = b
 	}
 	s.mu.Unlock()
-	o.once.Do(func() { o.path, o.err = build() })
-	return o.path, o.err
+	b.once.Do(func() {
+		s.say("building %s", name)
+		b.path, b.err = build()
+	})
+	return b.path, b.err
 }
 
 // goTest runs tests of a package of this module, under the suite's overlay.

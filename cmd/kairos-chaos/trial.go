@@ -39,6 +39,7 @@ type trial struct {
 	res    *result
 
 	dir    string
+	binary string
 	stack  *devstack.Stack
 	pool   *pgxpool.Pool
 	redis  string // URL, where it isn't the stack's
@@ -100,6 +101,8 @@ func (t *trial) world(env ...string) {
 	t.dir = filepath.Join(t.suite.dir, t.name)
 	t.check(os.MkdirAll(t.dir, 0o755))
 	var err error
+	t.binary, err = t.kairos(t.ctx)
+	t.check(err)
 	t.stack, err = devstack.Start(t.ctx, devstack.Options{Fsync: t.Full, InMemory: !t.Full})
 	t.check(err)
 	t.pool, err = pg.Open(t.ctx, t.stack.Postgres.SocketURL(""), pg.WithMaxConns(8), pg.WithApplicationName("chaos"))

@@ -325,7 +325,11 @@ func TestAcknowledgedOnlyAfterSync(t *testing.T) {
 			armed.Store(true)
 			acked := make(chan error, 1)
 			go func() { acked <- s.Append(context.Background(), nth(before), payloadOf(nth(before))) }()
-			<-reached
+			select {
+			case <-reached:
+			case err := <-acked:
+				require.FailNow(t, "acknowledged without "+string(op), "%v", err)
+			}
 			require.Empty(t, acked)
 			require.EqualValues(t, before, s.Stats().Appended)
 			close(release)
