@@ -72,7 +72,7 @@ func (o *Orchestration) Explain(ctx context.Context, id kairos.ID) (Explanation,
 	if d.c, err = o.campaign(ctx, e.Campaign); err != nil {
 		return e, err
 	}
-	if d.fixed, err = o.fixed(ctx, d.c); err != nil {
+	if _, err = o.fixed(ctx, d.c); err != nil { // without one: what the campaign asked for
 		return e, err
 	}
 	if said != nil && json.Unmarshal(said, &d.told) != nil {

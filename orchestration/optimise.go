@@ -78,7 +78,7 @@ func (d *decision) optimise(c *campaign, p *person, loc *time.Location, start ti
 			d.told.Outside = true
 		}
 		d.arm = kairos.ArmOptimised
-		if !d.rank(&c.experiment, c, p, hours) {
+		if !d.rank(c, p, hours) {
 			d.base(c, hours, loc)
 		}
 	}
@@ -102,8 +102,8 @@ func (d *decision) prefer(c *campaign, p *person, asked []hour) {
 
 // rank takes the best allowed hour by the model on trial, for its share of
 // people, else by the active one. It reports whether there was any.
-func (d *decision) rank(e *experiment, c *campaign, p *person, hours []hour) bool {
-	if e.canary != 0 && draw(c.id, p.id, "canary") < e.canaryShare && len(c.canary.ranking(p.canary)) > 0 {
+func (d *decision) rank(c *campaign, p *person, hours []hour) bool {
+	if e := &c.experiment; e.canary != 0 && draw(c.id, p.id, "canary") < e.canaryShare && len(c.canary.ranking(p.canary)) > 0 {
 		return d.ask(&c.canary, p.canary, hours)
 	}
 	return c.active.version != 0 && d.ask(&c.active, p.active, hours)

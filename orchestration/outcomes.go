@@ -13,7 +13,6 @@ import (
 type stored struct {
 	e        *Explanation
 	c        *campaign
-	fixed    bool // the campaign has an experiment of its own
 	told     told
 	eligible *mask
 	decided  time.Time

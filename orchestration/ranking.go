@@ -28,8 +28,8 @@ func (r ranking) usable() ranking {
 
 // best returns the first hour of the ranking that is allowed, and its place,
 // from 1; 0: none is. Where the window holds the local hour more than once, as
-// it does on the day clocks are set back, it is the earliest of which at least
-// the quarter of an hour is left, else the earliest.
+// it does on the day clocks are set back, it is the earliest of which at least a
+// quarter of an hour is left, else the earliest.
 func (r ranking) best(hours []hour) (chosen hour, place int) {
 	for i, want := range r {
 		for _, h := range hours {
