@@ -16,7 +16,7 @@ import (
 
 const (
 	day       = 24 * time.Hour
-	foldLag   = time.Hour     // after a day has matured, for the log to be folded
+	foldLag   = time.Hour     // for the log to be folded
 	threshold = 8.0           // dto.PageHinkley's default
 	quiet     = 30 * day      // between two alarms about people's hours
 	diaryDays = 90            // shown

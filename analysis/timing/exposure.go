@@ -55,7 +55,10 @@ func (r *Registry) matureSome(ctx context.Context, tx pgx.Tx, until time.Time) (
 		if !known.Before(until) {
 			return true, nil
 		}
-		from = known.Add(-2*r.opts.ResponseWindow - time.Hour)
+		from = known.Add(-foldLag)
+		if !known.Truncate(day).Equal(until.Truncate(day)) { // once a day
+			from = known.Add(-2*r.opts.ResponseWindow - time.Hour)
+		}
 	} else {
 		var first *time.Time
 		if err := tx.QueryRow(ctx, `SELECT min(sent_at) FROM journeys WHERE arm = 'explore'`).Scan(&first); err != nil {
@@ -75,10 +78,6 @@ func (r *Registry) matureSome(ctx context.Context, tx pgx.Tx, until time.Time) (
 	}
 	if to.Before(oldest) { // nobody looked for longer than the history
 		to = oldest
-	}
-	// Statistics may be of a time when the tables were small.
-	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
-		return false, err
 	}
 	n0, r0, err := countExposures(ctx, tx, from)
 	if err != nil {
@@ -100,37 +99,58 @@ func (r *Registry) matureSome(ctx context.Context, tx pgx.Tx, until time.Time) (
 	return !to.Before(until), err
 }
 
-// takeExposures upserts the exposures of what was sent in [from, to). A
-// notification's mask of hours of the week is folded to hours of the day once
-// for each mask, not for each notification: there are few.
+// exploredSQL gathers what was explored in [$2, $3).
+const exploredSQL = `
+	INSERT INTO timing_explored
+	SELECT j.notification, j.contact, j.campaign, j.sent_at, n.slot % 24, n.eligible, n.propensity, ` + respondedSQL + `,
+	       CASE WHEN j.sent_at - least(n.planned_at, j.starts_at) > interval '1 hour' THEN 'late'
+	            WHEN EXISTS (SELECT FROM journeys o WHERE o.contact = j.contact AND o.notification <> j.notification
+	                         AND o.sent_at > j.sent_at - $1::interval AND o.sent_at < j.sent_at + $1::interval) THEN 'overlap'
+	       END
+	FROM journeys j JOIN notifications n ON n.id = j.notification AND n.campaign = j.campaign
+	WHERE j.arm = 'explore' AND j.sent_at >= $2 AND j.sent_at < $3 AND n.slot IS NOT NULL`
+
+// foldSQL upserts what was gathered. A notification's mask of hours of the week
+// is folded to hours of the day once for each mask, not for each notification:
+// there are few.
+const foldSQL = `
+	WITH hours AS MATERIALIZED (
+		SELECT eligible, s % 24 AS hour, count(*) AS n
+		FROM (SELECT DISTINCT eligible FROM timing_explored WHERE length(eligible) = 21) e, generate_series(0, 167) s
+		WHERE get_bit(eligible, s) = 1 GROUP BY 1, 2
+	), folded AS MATERIALIZED (
+		SELECT eligible, hour, n::float8 / sum(n) OVER (PARTITION BY eligible) AS propensity,
+		       bit_or(1 << hour) OVER (PARTITION BY eligible) AS allowed
+		FROM hours
+	)
+	INSERT INTO exposures AS x (notification, contact, campaign, sent_at, hour, allowed, propensity, responded, dropped)
+	SELECT e.notification, e.contact, e.campaign, e.sent_at, e.hour, coalesce(f.allowed, 1 << e.hour),
+	       coalesce(f.propensity, e.propensity), e.responded, e.dropped
+	FROM timing_explored e LEFT JOIN folded f USING (eligible, hour)
+	ON CONFLICT (notification) DO UPDATE
+	SET sent_at = excluded.sent_at, responded = excluded.responded, dropped = excluded.dropped
+	WHERE (x.sent_at, x.responded, x.dropped) IS DISTINCT FROM (excluded.sent_at, excluded.responded, excluded.dropped)`
+
+// takeExposures upserts the exposures of what was sent in [from, to).
 func (r *Registry) takeExposures(ctx context.Context, tx pgx.Tx, from, to time.Time) error {
 	_, err := tx.Exec(ctx, `
-		WITH explored AS MATERIALIZED (
-			SELECT j.notification, j.contact, j.campaign, j.sent_at, n.slot % 24 AS hour, n.eligible, n.propensity,
-			       `+respondedSQL+` AS responded,
-			       CASE WHEN j.sent_at - least(n.planned_at, j.starts_at) > interval '1 hour' THEN 'late'
-			            WHEN EXISTS (SELECT FROM journeys o WHERE o.contact = j.contact AND o.notification <> j.notification
-			                         AND o.sent_at > j.sent_at - $1::interval AND o.sent_at < j.sent_at + $1::interval) THEN 'overlap'
-			       END AS dropped
-			FROM journeys j JOIN notifications n ON n.id = j.notification AND n.campaign = j.campaign
-			WHERE j.arm = 'explore' AND j.sent_at >= $2 AND j.sent_at < $3 AND n.slot IS NOT NULL
-		), hours AS (
-			SELECT eligible, s % 24 AS hour, count(*) AS n
-			FROM (SELECT DISTINCT eligible FROM explored WHERE length(eligible) = 21) e, generate_series(0, 167) s
-			WHERE get_bit(eligible, s) = 1 GROUP BY 1, 2
-		), folded AS (
-			SELECT eligible, hour, n::float8 / sum(n) OVER (PARTITION BY eligible) AS propensity,
-			       bit_or(1 << hour) OVER (PARTITION BY eligible) AS allowed
-			FROM hours
-		)
-		INSERT INTO exposures AS x (notification, contact, campaign, sent_at, hour, allowed, propensity, responded, dropped)
-		SELECT e.notification, e.contact, e.campaign, e.sent_at, e.hour, coalesce(f.allowed, 1 << e.hour),
-		       coalesce(f.propensity, e.propensity), e.responded, e.dropped
-		FROM explored e LEFT JOIN folded f USING (eligible, hour)
-		ON CONFLICT (notification) DO UPDATE
-		SET sent_at = excluded.sent_at, responded = excluded.responded, dropped = excluded.dropped
-		WHERE (x.sent_at, x.responded, x.dropped) IS DISTINCT FROM (excluded.sent_at, excluded.responded, excluded.dropped)`,
-		r.opts.ResponseWindow, from, to)
+		CREATE TEMP TABLE timing_explored (notification uuid, contact uuid, campaign uuid, sent_at timestamptz, hour int,
+			eligible bytea, propensity float8, responded boolean, dropped text) ON COMMIT DROP`)
+	if err != nil {
+		return err
+	}
+	// Statistics may be of a time when the tables were small.
+	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
+		return err
+	}
+	tag, err := tx.Exec(ctx, exploredSQL, r.opts.ResponseWindow, from, to)
+	if err != nil || tag.RowsAffected() == 0 {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `SET LOCAL enable_seqscan = on; ANALYZE timing_explored`); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, foldSQL)
 	return err
 }
 
