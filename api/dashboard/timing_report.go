@@ -14,7 +14,7 @@ import (
 // pictureOf places a lift beside zero. An end far out is cut: it has no more
 // to say.
 func pictureOf(l liftView) interval {
-	return drawn(max(l.interval[0], -1), min(l.interval[1], max(2, 2**l.estimate)), *l.estimate, .22)
+	return drawn(max(l.interval[0], -1), min(l.interval[1], max(2, 2**l.estimate)), *l.estimate, .27)
 }
 
 // offers reports whether a form for the step is shown.

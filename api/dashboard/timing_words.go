@@ -187,9 +187,7 @@ func hourWord(h int) string {
 	return fmt.Sprintf("%02d:00–%02d:00", h, (h+1)%24)
 }
 
-// plainShare writes a share of 0.25 as "25%".
-func plainShare(f float64) string { return strconv.FormatFloat(f*100, 'f', -1, 32) + "%" }
-
+// wholeShare writes a share of 0.25 as "25%".
 func wholeShare(f float64) string { return strconv.FormatFloat(f*100, 'f', 0, 64) + "%" }
 
 func decimal(f float64, digits int) string { return strconv.FormatFloat(f, 'f', digits, 64) }
