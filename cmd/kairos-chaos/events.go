@@ -12,7 +12,7 @@ import (
 // that people are in doubt; its events come in every order, each many times
 // under new ids. Doubts are resolved and everything counts once.
 func providerEvents(t *trial) {
-	people, times := pick(t, 360, 10_000), 46
+	people, times := pick(t, 360, 3000), 46
 	grid, err := deliverytest.NewSendGrid(deliverytest.SendGridOptions{APIKey: "SG.key", Seed: t.Seed})
 	t.check(err)
 	t.closing(grid.Close)
