@@ -107,7 +107,7 @@ func access(log *slog.Logger, durations *prometheus.HistogramVec) func(http.Hand
 			case status >= 500:
 				level = slog.LevelError
 				if v.err != nil {
-					attrs = append(attrs, slog.String("error", v.err.Error()))
+					attrs = append(attrs, slog.String("error", told(v.err)))
 				}
 			case route == "/livez" || route == "/readyz" || route == "/metrics":
 				level = slog.LevelDebug
@@ -137,16 +137,8 @@ type panicked struct {
 	stack []byte
 }
 
-// Error implements error; the value of a panic may hold input, its type can't.
-func (p *panicked) Error() string {
-	what := "panic"
-	if err, ok := p.value.(error); ok {
-		what = "panic: " + err.Error()
-	} else if s, ok := p.value.(string); ok {
-		what = "panic: " + s
-	}
-	return what + "\n" + string(p.stack)
-}
+// Error implements error.
+func (p *panicked) Error() string { return panicText(p.value) + "\n" + string(p.stack) }
 
 // methodLabel bounds the label: a client may invent methods.
 func methodLabel(m string) string {

@@ -59,7 +59,9 @@ func TestPanicIsAProblemWithoutItsText(t *testing.T) {
 	p := w.call("GET", "/dashboard/", nil).problem(500, "")
 	require.True(t, strings.HasPrefix(p.Instance, "urn:uuid:"))
 	require.NotContains(t, p.Detail, "secret")
-	require.Contains(t, w.log.String(), "secret detail")
+	require.Contains(t, w.log.String(), "panic: a string, withheld")
+	require.Contains(t, w.log.String(), "server_test.go", "the stack says where")
+	require.NotContains(t, w.log.String(), "secret detail")
 }
 
 func TestDatabaseFaultsHideTheirText(t *testing.T) {
