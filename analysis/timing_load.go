@@ -69,10 +69,12 @@ func (a *Analysis) loadOptimised(ctx context.Context, q db, from, until time.Tim
 // was planned, sizes from the rollups, responses from the journeys, since no
 // sum of steps tells how many people did any of them.
 func loadArms(ctx context.Context, q db, experiments []*experiment) error {
-	campaigns, others := make([]kairos.ID, len(experiments)), make([]bool, len(experiments)) // others: the goal is no open
+	campaigns, counting := make([]kairos.ID, len(experiments)), []kairos.ID{} // counting: their goal is a response
 	at := make(map[kairos.ID]*experiment, len(experiments))
 	for i, e := range experiments {
-		campaigns[i], others[i], at[e.campaign] = e.campaign, e.goal != kairos.NotificationOpened, e
+		if campaigns[i], at[e.campaign] = e.campaign, e; e.goal != kairos.NotificationOpened {
+			counting = append(counting, e.campaign)
+		}
 	}
 	collect := func(dst []any, each func(), sql string, args ...any) error {
 		rows, err := q.Query(ctx, sql, args...)
@@ -117,11 +119,12 @@ func loadArms(ctx context.Context, q db, experiments []*experiment) error {
 		if e.began.IsZero() || first.Before(e.began) {
 			e.began = first
 		}
-	}, `SELECT j.campaign, j.arm, j.model, min(j.sent_at), count(*),
-		       count(*) FILTER (WHERE clicked_at IS NOT NULL
+	}, `SELECT campaign, arm, model, min(sent_at), count(*), count(*) FILTER (WHERE responded)
+		FROM (SELECT campaign, arm, model, sent_at,
+		             clicked_at IS NOT NULL
 		             OR state ?| ARRAY['more_clicks', 'viewed', 'cta', 'offer_accepted', 'offer_declined']
 		             OR EXISTS (SELECT FROM conversions c WHERE c.notification = j.notification AND c.attributed_n > 0
-		                        AND (c.currency <> '' OR u.others)))
-		FROM unnest($1::uuid[], $2::bool[]) AS u(campaign, others) JOIN journeys j ON j.campaign = u.campaign
-		WHERE j.sent_at IS NOT NULL GROUP BY j.campaign, j.arm, j.model`, campaigns, others)
+		                        AND (c.currency <> '' OR c.campaign = ANY ($2))) AS responded
+		      FROM journeys j WHERE campaign = ANY ($1) AND sent_at IS NOT NULL OFFSET 0) j -- OFFSET 0: states are not sorted along
+		GROUP BY campaign, arm, model`, campaigns, counting)
 }
