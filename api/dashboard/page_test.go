@@ -321,4 +321,6 @@ func TestAssets(t *testing.T) {
 		require.Equal(t, "no-cache", res.Header.Get("Cache-Control"))
 		require.Contains(t, body, "Permission to use, copy, modify")
 	}
+	_, body := w.get("/dashboard/assets/uplot.LICENSE")
+	require.Contains(t, body, "Permission is hereby granted")
 }

@@ -55,9 +55,11 @@ func kindsOf(m timing.Model) (everybody kind, kinds []kind) {
 	if len(m.Clusters) == 1 {
 		all = m.Clusters[0]
 	}
-	all.Hour = -1
 	if len(m.Curve) > 0 {
-		all.Curve, all.Hour = m.Curve, peakOf(m.Curve, explored)
+		all.Curve = m.Curve
+	}
+	if len(m.Clusters) != 1 {
+		all.Hour = peakOf(all.Curve, explored)
 	}
 	if len(m.Rhythm) > 0 {
 		all.Rhythm = m.Rhythm
@@ -78,6 +80,9 @@ func kindsOf(m timing.Model) (everybody kind, kinds []kind) {
 		return k
 	}
 	everybody = draw("all", all, nil)
+	if m.Verdict == dto.Clusters && (m.Tests == nil || m.Tests.Main.AdjustedP > m.Tests.Alpha) {
+		everybody.best, everybody.curve.Best, everybody.rhythm.Best = -1, nil, nil // people differ, and nothing shows an hour that is best for all
+	}
 	everybody.title = "Everybody"
 	if len(m.Clusters) > 1 {
 		for _, c := range m.Clusters {

@@ -407,7 +407,7 @@ func trialSection(m timing.Model) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = liftFigure(liftOf(m.Canary.Lift, nil, trialAgainst(m))).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = liftFigure(trialLift(m)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

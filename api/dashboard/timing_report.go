@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"kairos"
 	"kairos/analysis"
 	"kairos/analysis/timing"
 	"kairos/dto"
@@ -34,6 +35,9 @@ func campaignLines(t analysis.Timing) []armLine {
 	lines := make([]armLine, len(t.Arms))
 	for i, a := range t.Arms {
 		lines[i] = armLineOf(timing.Arm{Arm: string(a.Arm), N: a.N, Responses: a.Responses, Rate: a.Rate})
+		if a.Arm == kairos.ArmOptimised && t.Note == analysis.NoModel {
+			lines[i].moment = momentWords[string(kairos.ArmControl)]
+		}
 	}
 	return lines
 }
@@ -54,6 +58,16 @@ func trialTone(m timing.Model) string {
 		return "good"
 	}
 	return "bad"
+}
+
+// trialLift is what a trial brings. While it runs nothing is called better or
+// worse: looking early makes chance look like more than it is.
+func trialLift(m timing.Model) liftView {
+	l := liftOf(m.Canary.Lift, nil, trialAgainst(m))
+	if l.known && !m.Canary.Done {
+		l.words = verdict{"So far", "Not judged yet: early figures swing by chance.", "wait"}
+	}
+	return l
 }
 
 // gateWords say how a trial goes, or ended.

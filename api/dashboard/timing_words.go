@@ -232,9 +232,9 @@ func testLines(t timing.Tests) []testLine {
 	}
 	return []testLine{
 		line("Does the hour matter?", "Responses differ between hours by more than chance would make them.",
-			"Responses differ between hours no more than chance would make them.", t.Main),
+			"The differences that were seen between hours could be chance.", t.Main),
 		line("Do people differ?", "Kinds of people respond at hours of their own, by more than chance would make it seem.",
-			"People's hours differ no more than chance would make it seem.", t.Interaction),
+			"The differences that were seen between people could be chance.", t.Interaction),
 	}
 }
 

@@ -74,6 +74,18 @@ func TestExploredTellsWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestARunningTrialIsNotCalledBetter(t *testing.T) {
+	m := fourKinds().models[0]
+	require.Equal(t, "More responses", trialLift(m).words.title)
+	m.Canary.Done = false
+	require.Equal(t, "So far", trialLift(m).words.title)
+	require.Equal(t, "Still running", gateWords(m).title)
+	m.State = timing.Rejected
+	require.Equal(t, "The trial ended before it was judged", gateWords(m).title)
+	m.Canary.Done, m.Canary.Pass = true, false
+	require.Equal(t, "It did not pass", gateWords(m).title)
+}
+
 func TestStepsFollowTheState(t *testing.T) {
 	names := func(m timing.Model) (list []string) {
 		for _, s := range stepsFor(m) {
@@ -121,6 +133,12 @@ func TestChartsOfOddModels(t *testing.T) {
 	require.Contains(t, text, `"best":8`)
 	_, err = chart{Curve: []float64{math.NaN()}}.json()
 	require.Error(t, err)
+
+	// People differ, and no hour is shown to be best for all.
+	m.Tests.Main.AdjustedP = .2
+	everybody, _ = kindsOf(m)
+	require.Equal(t, -1, everybody.best)
+	require.Nil(t, everybody.curve.Best)
 
 	r, l := driftCharts(timing.Drift{Threshold: 8, Diary: []timing.Day{{Day: "2026-11-22", Residual: ref(-4.), Level: 9}, {Day: "odd"}, {Day: "2026-11-23"}}})
 	require.Len(t, r.Days, 2)

@@ -84,7 +84,7 @@
           series: series, scales: day.scales(d.range),
           bands: band ? [{ series: [1, 2], fill: color("--band") }] : [],
           axes: axes({ splits: day.splits, values: (_, list) => list.map(() => ""), size: 6 },
-            { label: "times the average", values: (_, list) => list.map((v) => v.toFixed(1)), space: 34 }),
+            { label: "times the average", values: (_, list) => list.map((v) => v.toFixed(list.every((x) => Math.abs(x * 10 - Math.round(x * 10)) < 1e-6) ? 1 : 2)), space: 34 }),
           hooks: {
             drawClear: [(u) => { shade(u, d); across(u, 1, color("--soft"), []); }],
             draw: [(u) => { if (d.best !== undefined) pointer(u, d.best, d.curve[d.best]); }],
