@@ -37,10 +37,11 @@ var law = map[string][]string{
 	"analysis":              {".", "dto", "internal/batch", "internal/eventlog", "internal/outbound", "internal/pg", "internal/spool"},
 	"analysis/timing":       {".", "dto", "internal/batch", "internal/eventlog", "internal/pg"},
 	"api/track":             {".", "internal/spool", "internal/token"},
-	"api/dashboard":         {".", "creation", "delivery", "analysis", "analysis/timing", "internal/devstack"},
+	"api/dashboard":         {".", "dto", "creation", "delivery", "analysis", "analysis/timing", "internal/devstack"},
 	"api":                   {".", "creation", "orchestration", "delivery", "analysis", "analysis/timing", "api/track", "api/dashboard", "internal/pg"},
 	"cmd/kairos":            {"*"},
 	"cmd/kairos-bench":      {"*"},
+	"cmd/kairos-chaos":      {"*"},
 }
 
 func allowed(pkg string) (list []string, ok bool) {
