@@ -15,7 +15,7 @@ import (
 const matureEvery = time.Hour
 
 // stride bounds the sending time whose exposures one transaction takes in.
-const stride = 7 * 24 * time.Hour
+const stride = 2 * 24 * time.Hour
 
 // respondedSQL says whether the message of journey j was responded to within
 // the response window, given as the parameter $1: a human click in time, or,
@@ -28,10 +28,10 @@ const respondedSQL = `coalesce(j.clicked_at < j.sent_at + $1::interval,
 // processes may call it; they take turns.
 func (r *Registry) mature(ctx context.Context) error {
 	until := r.clock.Now().Add(-r.opts.ResponseWindow)
-	for {
+	for again := false; ; again = true {
 		done := false
 		err := pg.InTx(ctx, r.pool, func(tx pgx.Tx) (err error) {
-			done, err = r.matureSome(ctx, tx, until)
+			done, err = r.matureSome(ctx, tx, until, again)
 			return err
 		})
 		if err != nil {
@@ -44,7 +44,12 @@ func (r *Registry) mature(ctx context.Context) error {
 }
 
 // matureSome takes in at most one stride and reports whether until is reached.
-func (r *Registry) matureSome(ctx context.Context, tx pgx.Tx, until time.Time) (done bool, err error) {
+// Only the first one of a catch-up looks back.
+func (r *Registry) matureSome(ctx context.Context, tx pgx.Tx, until time.Time, again bool) (done bool, err error) {
+	// A day of many messages takes longer than a request may, and so does waiting for it.
+	if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = '30min'; SET LOCAL lock_timeout = 0`); err != nil {
+		return false, err
+	}
 	var known *time.Time
 	if err := tx.QueryRow(ctx, `SELECT matured_until FROM timing_state FOR UPDATE`).Scan(&known); err != nil {
 		return false, err
@@ -55,9 +60,13 @@ func (r *Registry) matureSome(ctx context.Context, tx pgx.Tx, until time.Time) (
 		if !known.Before(until) {
 			return true, nil
 		}
-		from = known.Add(-foldLag)
-		if !known.Truncate(day).Equal(until.Truncate(day)) { // once a day
-			from = known.Add(-2*r.opts.ResponseWindow - time.Hour)
+		switch {
+		case again:
+			from = *known
+		case known.Truncate(day).Equal(until.Truncate(day)):
+			from = known.Add(-foldLag)
+		default: // once a day
+			from = known.Add(-2*r.opts.ResponseWindow - foldLag)
 		}
 	} else {
 		var first *time.Time

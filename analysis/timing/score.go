@@ -49,7 +49,7 @@ func (r *Registry) score(ctx context.Context, ref kairos.Ref, version, _ int) er
 }
 
 func (r *Registry) scoreAll(ctx context.Context, ref kairos.Ref, m *record, now time.Time) error {
-	c := &scored{m: m, scorer: m.fit.Scorer(), eta: make([]float64, hoursPerDay), weight: weight(now)}
+	c := &scored{m: m, scorer: m.fit.Scorer(), eta: make([]float64, hoursPerDay), weight: weight(now), chunk: r.chunk}
 	for more, after := true, (kairos.ID{}); more; {
 		if err := c.read(ctx, r.pool, after); err != nil {
 			return err
@@ -76,6 +76,7 @@ type scored struct {
 	scorer *dto.Scorer
 	eta    []float64
 	weight float64
+	chunk  int
 
 	people []kairos.ID
 	acts   []float32 // people x 24
@@ -90,7 +91,7 @@ func (c *scored) read(ctx context.Context, db batch.DB, after kairos.ID) error {
 	c.people, c.acts, c.until = c.people[:0], c.acts[:0], kairos.ID{}
 	rows, err := db.Query(ctx, `
 		SELECT contact, activity FROM profiles
-		WHERE contact > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') ORDER BY contact LIMIT $2`, after, scoreChunk)
+		WHERE contact > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') ORDER BY contact LIMIT $2`, after, c.chunk)
 	if err != nil {
 		return err
 	}
@@ -102,8 +103,8 @@ func (c *scored) read(ctx context.Context, db batch.DB, after kairos.ID) error {
 	if err != nil {
 		return err
 	}
-	if len(c.people) == scoreChunk {
-		c.until = c.people[scoreChunk-1]
+	if len(c.people) == c.chunk {
+		c.until = c.people[c.chunk-1]
 	}
 	asked, err := askedHours(ctx, db, after, c.until)
 	if err != nil {

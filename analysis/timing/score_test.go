@@ -77,15 +77,16 @@ func TestScoresAreTheModels(t *testing.T) {
 func TestScoreChunks(t *testing.T) {
 	w := newWorld(t, Options{TrainEvery: -1})
 	w.fill(sim.World{Kind: sim.Clusters, People: 300, Effect: 1, Base: .3}.Draw(1))
+	w.r.chunk = 300
 	m := w.train()
 	require.Equal(t, dto.Clusters, m.Verdict)
-	w.exec(`INSERT INTO profiles SELECT gen_random_uuid(), array_fill(3::real, ARRAY[24]), '2026-03-01', 0 FROM generate_series(1, $1)`, scoreChunk*2-300)
+	w.exec(`INSERT INTO profiles SELECT gen_random_uuid(), array_fill(3::real, ARRAY[24]), '2026-03-01', 0 FROM generate_series(1, $1)`, 900)
 	w.exec(`INSERT INTO contacts (id, preferences, created_at, updated_at)
 	        SELECT gen_random_uuid(), '{"preferred_hours": [{"from": "20:00", "until": "22:00"}]}', $1, $1 FROM generate_series(1, 10)`, dawn)
 	w.clock.Advance(25 * time.Hour)
 	w.watch()
 	require.Equal(t, 1, w.work())
-	require.Equal(t, scoreChunk*2+10, w.count(`SELECT count(*) FROM timing_scores`))
+	require.Equal(t, 1210, w.count(`SELECT count(*) FROM timing_scores`))
 	w.exec(`UPDATE timing_models SET state = 'rejected'`)
 	w.clock.Advance(25 * time.Hour)
 	w.watch()

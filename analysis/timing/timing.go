@@ -62,6 +62,7 @@ type Registry struct {
 	pool  *pgxpool.Pool
 	clock kairos.Clock
 	opts  Options
+	chunk int // people scored at a time
 
 	mu   sync.Mutex
 	last map[string]time.Time // when Watch last did what, in domain time
@@ -96,7 +97,7 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Registry {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Registry{pool: pool, clock: clock, opts: opts, last: map[string]time.Time{}}
+	return &Registry{pool: pool, clock: clock, opts: opts, chunk: scoreChunk, last: map[string]time.Time{}}
 }
 
 // States of a model.

@@ -18,7 +18,7 @@ import (
 
 // Bounds of a batch's tries.
 const (
-	maxTries = 5               // claims, after which a run that never ends is a failed one
+	maxTries = 10              // claims, after which a run that never ends is a failed one
 	retry    = 5 * time.Second // of domain time, before a run that met trouble is tried again
 )
 

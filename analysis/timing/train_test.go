@@ -17,7 +17,7 @@ import (
 )
 
 func clustersWorld() *sim.Population {
-	return sim.World{Kind: sim.Clusters, People: 3000, Effect: .8, Deliveries: 20, Base: .1}.Draw(3)
+	return sim.World{Kind: sim.Clusters, People: 600, Effect: .8, Deliveries: 20, Base: .2}.Draw(3)
 }
 
 func TestVerdicts(t *testing.T) {
@@ -28,9 +28,9 @@ func TestVerdicts(t *testing.T) {
 		state   string
 		words   string
 	}{
-		{"clusters", sim.World{Kind: sim.Clusters, People: 2000, Effect: .8, Base: .1}, dto.Clusters, OnTrial, "People differ in their best hour."},
-		{"global", sim.World{Kind: sim.Global, People: 2000, Effect: .8, Base: .1}, dto.Global, OnTrial, "The hour matters, and nothing shows that people differ"},
-		{"null", sim.World{Kind: sim.Null, People: 2000, Base: .1}, dto.Null, Rejected, "The hour of sending makes no difference"},
+		{"clusters", sim.World{Kind: sim.Clusters, People: 700, Effect: .8, Base: .2}, dto.Clusters, OnTrial, "People differ in their best hour."},
+		{"global", sim.World{Kind: sim.Global, People: 700, Effect: .8, Base: .2}, dto.Global, OnTrial, "The hour matters, and nothing shows that people differ"},
+		{"null", sim.World{Kind: sim.Null, People: 1000, Base: .3}, dto.Null, Rejected, "The hour of sending makes no difference"},
 		{"young", sim.World{Kind: sim.Null, People: 200, Base: .05}, dto.NotEnoughData, Rejected, "It is too early to tell"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -330,9 +330,9 @@ func TestTrainGivesUp(t *testing.T) {
 	w := newWorld(t, Options{})
 	m, err := w.r.Request(context.Background(), ann)
 	require.NoError(t, err)
-	w.exec(`UPDATE batches SET tries = 5`)
+	w.exec(`UPDATE batches SET tries = 10`)
 	w.work()
 	got := w.model(m.Version)
 	require.Equal(t, Failed, got.State)
-	require.Contains(t, got.Error, "tried 5 times")
+	require.Contains(t, got.Error, "tried 10 times")
 }

@@ -14,13 +14,26 @@ import (
 	"kairos/dto/sim"
 )
 
-// onTrial returns a world with a model on trial.
+// learnt is a model of a small world, fitted once for all tests.
+var learnt = sync.OnceValue(func() *dto.Model {
+	m, err := dto.Fit(sim.World{Kind: sim.Clusters, People: 600, Effect: 1, Base: .2}.Draw(1).Data, dto.Options{Seed: 1})
+	if err != nil {
+		panic(err)
+	}
+	return m
+})
+
+// onTrial returns a world with a model on trial, as training and scoring would
+// have left it.
 func onTrial(t *testing.T) (*world, Model) {
 	w := newWorld(t, Options{TrainEvery: -1})
-	w.fill(sim.World{Kind: sim.Clusters, People: 600, Effect: 1, Base: .2}.Draw(1))
-	m := w.train()
-	require.Equal(t, OnTrial, m.State, m.Reason)
-	return w, m
+	w.clock.Set(dawn.Add(40 * day))
+	now, fit := w.clock.Now(), learnt()
+	require.Equal(t, dto.Clusters, fit.Decision.Verdict)
+	w.exec(`INSERT INTO timing_models (state, look, code, seed, requested_by, request_reason, verdict, data, hours, model, canary, created_at, trained_at, canary_at, scored_at)
+		VALUES ('canary', 1, '', 1, 'Ann', 'why', 'clusters', '{}', '\x0a', $1, $2, $3, $3, $3, $3)`, fit,
+		Canary{Share: .5, Since: now, NeededPerArm: 800, ExpectedLift: .4}, now)
+	return w, w.model(1)
 }
 
 // arm is what a campaign sends of one arm.
@@ -158,7 +171,10 @@ func TestPromotionNeedsAPass(t *testing.T) {
 }
 
 func TestPromoteRetireRollback(t *testing.T) {
-	w, a := onTrial(t)
+	w := newWorld(t, Options{TrainEvery: -1})
+	w.fill(sim.World{Kind: sim.Clusters, People: 500, Effect: 1, Base: .2}.Draw(1))
+	a := w.train()
+	require.Equal(t, OnTrial, a.State, a.Reason)
 	ctx := context.Background()
 	w.pass(a.Version, nil)
 	got, err := w.r.Promote(ctx, a.Version, ann)

@@ -3,6 +3,7 @@ package timing
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"kairos/dto"
 )
@@ -146,8 +147,12 @@ func judgement(m *record, g dto.Gate) string {
 	if g.Lower > 0 { // better, and yet it may not pass
 		return fmt.Sprintf("It did not pass its trial against %s: %s.", opponent(m), g.Reason)
 	}
+	reason := g.Reason
+	if strings.HasSuffix(reason, "are needed") { // for an effect smaller than the trial was made for
+		reason = "the candidate is not shown to be better"
+	}
 	return fmt.Sprintf("It did not pass its trial against %s: %s responses (95 %% interval %s to %s); %s.",
-		opponent(m), moreOrFewer(g.Lift.Relative), percent(g.Lift.RelativeLow), percent(g.Lift.RelativeHigh), g.Reason)
+		opponent(m), moreOrFewer(g.Lift.Relative), percent(g.Lift.RelativeLow), percent(g.Lift.RelativeHigh), reason)
 }
 
 func tooEarly(deliveries, responses int64) string {
