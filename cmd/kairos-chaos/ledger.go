@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -124,6 +125,9 @@ func (t *trial) judge() {
 	if r.Unknown > r.Allowed {
 		t.breach("%d unknown, at most %d can have been in flight", r.Unknown, r.Allowed)
 	}
+	if len(r.Resumed) > 0 {
+		r.note("a worker went on with the last batch of a victim after %s at p99", percentile(r.Resumed).Round(100*time.Millisecond))
+	}
 	if p99 := r.takeOver(); p99 > promised {
 		t.breach("take-over after %s", p99.Round(time.Millisecond))
 	}
@@ -135,29 +139,34 @@ func (t *trial) fault(format string, args ...any) {
 	t.say("fault %d: %s", t.res.Faults, fmt.Sprintf(format, args...))
 }
 
-// took notes how long work stood still.
-func (t *trial) took(d time.Duration) {
+// took notes how long work stood still: until it was issued again, and until it
+// was gone on with.
+func (t *trial) took(issued, resumed time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.res.TakeOvers = append(t.res.TakeOvers, d)
+	t.res.TakeOvers = append(t.res.TakeOvers, issued)
+	t.res.Resumed = append(t.res.Resumed, resumed)
 }
 
-// watched are batches whose work stands still: which, and while what is true
-// of them it still does.
-type watched struct{ which, still string }
+// watched are batches whose work stands still: which; while what is true of
+// them nobody has taken them from whoever had them; and while what is true
+// they wait for somebody to be free.
+type watched struct{ which, still, waiting string }
 
 var (
-	// Those a dead process worked on, until another does or they are over.
+	// Those a dead process worked on.
 	heldBy = watched{
 		`state = 'running' AND owner LIKE '%:' || $1 || ':%'`,
-		`(b.state IN ('planned', 'queued') OR b.state = 'running' AND b.epoch = w.epoch AND b.owner LIKE '%:' || $1 || ':%')`,
+		`b.epoch = w.epoch AND b.state = 'running' AND b.owner LIKE '%:' || $1 || ':%'`,
+		`b.state IN ('planned', 'queued')`,
 	}
-	// Those whose doorbell is lost, until it is rung again.
-	rungFor = watched{`state = 'queued' AND $1 = ''`, `b.epoch = w.epoch AND b.state = 'queued' AND $1 = ''`}
+	// Those whose doorbell is lost: it has to be rung again.
+	rungFor = watched{`state = 'queued' AND $1 = ''`, `b.epoch = w.epoch AND b.state = 'queued' AND $1 = ''`, `false`}
 )
 
-// takeOver watches, beside the scenario, until the work on every one of the
-// batches goes on, and returns how many they are.
+// takeOver watches, beside the scenario, until the last of the batches has been
+// issued again, and until somebody works on it or it is over, and returns how
+// many they are.
 func (t *trial) takeOver(since time.Time, what watched, argument string) (batches int) {
 	var ids []kairos.ID
 	var epochs []int32
@@ -167,16 +176,20 @@ func (t *trial) takeOver(since time.Time, what watched, argument string) (batche
 		return 0
 	}
 	t.watching.Go(func() {
-		for t.ctx.Err() == nil && time.Since(since) < 2*time.Minute {
-			var left int
-			err := t.pool.QueryRow(t.ctx, `SELECT count(*) FROM unnest($2::uuid[], $3::int[]) AS w(id, epoch) JOIN batches b USING (id)
-				WHERE `+what.still, argument, ids, epochs).Scan(&left)
-			if err == nil && left == 0 {
+		var issued time.Duration
+		for t.ctx.Err() == nil && time.Since(since) < 5*time.Minute {
+			var still, waiting int
+			err := t.pool.QueryRow(t.ctx, `SELECT count(*) FILTER (WHERE `+what.still+`), count(*) FILTER (WHERE `+what.waiting+`)
+				FROM unnest($2::uuid[], $3::int[]) AS w(id, epoch) JOIN batches b USING (id)`, argument, ids, epochs).Scan(&still, &waiting)
+			if err == nil && still == 0 && issued == 0 {
+				issued = time.Since(since)
+			}
+			if err == nil && still+waiting == 0 {
 				break
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		t.took(time.Since(since))
+		t.took(cmp.Or(issued, time.Since(since)), time.Since(since))
 	})
 	return len(ids)
 }

@@ -43,7 +43,9 @@ func (t *trial) resumed(since time.Time, total func() int, at int) {
 		}
 		return ""
 	})
-	t.took(time.Since(since))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.res.TakeOvers = append(t.res.TakeOvers, time.Since(since))
 }
 
 // redisFlush: Redis forgets everything again and again. It only rings.

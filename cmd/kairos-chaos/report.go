@@ -32,6 +32,7 @@ type result struct {
 	Allowed    int             `json:"unknown_allowed"`
 	Resolved   int             `json:"resolved"` // attempts that evidence settled
 	TakeOvers  []time.Duration `json:"take_overs_ns,omitempty"`
+	Resumed    []time.Duration `json:"resumed_ns,omitempty"` // a worker was free for the last of a victim's batches
 	Seconds    float64         `json:"seconds"`
 	Notes      []string        `json:"notes,omitempty"`
 	Skipped    string          `json:"skipped,omitempty"`
@@ -42,12 +43,14 @@ func (r *result) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// takeOver is the 99th percentile: with fewer than a hundred, the longest.
-func (r *result) takeOver() time.Duration {
-	if len(r.TakeOvers) == 0 {
+func (r *result) takeOver() time.Duration { return percentile(r.TakeOvers) }
+
+// percentile is the 99th: with fewer than a hundred, the longest.
+func percentile(took []time.Duration) time.Duration {
+	if len(took) == 0 {
 		return 0
 	}
-	all := slices.Sorted(slices.Values(r.TakeOvers))
+	all := slices.Sorted(slices.Values(took))
 	return all[(len(all)*99+99)/100-1]
 }
 
