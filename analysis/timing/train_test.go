@@ -30,12 +30,12 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{"clusters", sim.World{Kind: sim.Clusters, People: 700, Effect: .8, Base: .2}, dto.Clusters, OnTrial, "People differ in their best hour."},
 		{"global", sim.World{Kind: sim.Global, People: 700, Effect: .8, Base: .2}, dto.Global, OnTrial, "The hour matters, and nothing shows that people differ"},
-		{"null", sim.World{Kind: sim.Null, People: 1000, Base: .3}, dto.Null, Rejected, "The hour of sending makes no difference"},
+		{"null", sim.World{Kind: sim.Null, People: 1200, Base: .2}, dto.Null, Rejected, "The hour of sending makes no difference"},
 		{"young", sim.World{Kind: sim.Null, People: 200, Base: .05}, dto.NotEnoughData, Rejected, "It is too early to tell"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, Options{})
-			w.fill(c.world.Draw(7))
+			w.fill(c.world.Draw(11))
 			m := w.train()
 			require.Equal(t, c.verdict, m.Verdict, m.Reason)
 			require.Equal(t, c.state, m.State, m.Reason)

@@ -19,7 +19,7 @@ const (
 	leastLift    = 0.05 // smaller ones are not worth the messages it takes to see them
 	mostLift     = 0.5  // more is never expected
 	winnersCurse = 0.8  // of the lift seen on the log the model was learnt from
-	leastPerArm  = 200
+	leastPerArm  = 1000 // what the log promised may be its luck
 )
 
 // queueForTrial makes a candidate the one that goes on trial next: people are
