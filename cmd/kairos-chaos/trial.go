@@ -52,6 +52,7 @@ type trial struct {
 	watching sync.WaitGroup // take-overs
 	mu       sync.Mutex     // of procs and what watchers write
 	procs    []*process
+	spent    []time.Duration // on visits of the bare server
 }
 
 func (t *trial) say(format string, args ...any) {
