@@ -53,7 +53,7 @@ func TestDemoRefusesBadFlags(t *testing.T) {
 		{"--world flat", "--world must be one of"},
 		{"--people 9", "--people must be between 10 and 1,000,000"},
 		{"--days 0", "--days must be between 1 and 365"},
-		{"--effect -1", "--effect must be between 0 and 3"},
+		{"--effect=-1", "--effect must be between 0 and 3"},
 		{"--effect NaN", "--effect must be between 0 and 3"},
 		{"--common 9", "--common must be between 0 and 3"},
 		{"--clock-scale 7", "--clock-scale is not for the demo"},

@@ -145,21 +145,28 @@ func (w *town) open(m *devstack.Message) error {
 	return nil
 }
 
-// decide plans what the n-th mail brings person i to do. Nobody reads a mail in
-// the minute it arrives; but programs look at it.
+// decide plans what the n-th mail brings about: programs look at it at once,
+// person i some minutes later. Whether the person will click depends on the
+// hour of arrival.
 func (w *town) decide(i, n int, at time.Time, l contents) {
 	r := w.world.source(i, 2, uint64(n))
+	clicks := r.Float64() < w.world.rates[i][w.world.hour(i, at)]
 	switch u := r.Float64(); {
 	case u < 0.015: // a company's scanner that says what it is
 		w.add("machine_clicked")
 		w.play.at(at, func(ctx context.Context) error { return w.scan(ctx, l.links, agentScanner) })
-	case u < 0.03: // one that looks like a browser, but follows every link at once
+	case u < 0.03: // one that looks like a browser, but follows every link at once; the person comes to it afterwards
 		w.add("machine_clicked")
 		w.play.at(at, func(ctx context.Context) error {
 			w.clock.Hold() // all links within a second, however slow the machine
 			defer w.clock.Release()
-			return w.scan(ctx, l.links, agentPerson)
+			if err := w.scan(ctx, l.links, agentPerson); err != nil {
+				return err
+			}
+			w.answer(i, n, w.clock.Now(), clicks, r, l)
+			return nil
 		})
+		return
 	case u < 0.06: // a mail program that fetches pictures unasked
 		w.add("machine_opened")
 		w.play.at(at, func(ctx context.Context) error { return w.fetch(ctx, http.MethodGet, l.pixel, agentProxy) })
@@ -167,7 +174,11 @@ func (w *town) decide(i, n int, at time.Time, l contents) {
 		w.add("machine_clicked")
 		w.play.at(at, func(ctx context.Context) error { return w.fetch(ctx, http.MethodHead, l.links[0], agentPerson) })
 	}
-	clicks := r.Float64() < w.world.rates[i][w.world.hour(i, at)]
+	w.answer(i, n, at, clicks, r, l)
+}
+
+// answer plans what the person does who finds the mail at some moment.
+func (w *town) answer(i, n int, at time.Time, clicks bool, r *rand.Rand, l contents) {
 	if !clicks && r.Float64() > 0.3 {
 		return
 	}
