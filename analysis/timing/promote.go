@@ -179,3 +179,7 @@ func (r *Registry) restore(ctx context.Context, tx pgx.Tx, m *record, d Decision
 	}
 	return plan(ctx, tx, kairos.KindScore, m.Version, d.At)
 }
+
+func conflict(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, kairos.ErrConflict)...)
+}

@@ -3,6 +3,7 @@ package timing
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"kairos/dto"
@@ -206,4 +207,24 @@ func capital(n int) string {
 		return words[n]
 	}
 	return fmt.Sprint(n)
+}
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return thousands(n) + " " + many
+}
+
+// thousands writes a count as people read it: 12,345.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	start := 0
+	if n < 0 {
+		start = 1
+	}
+	for i := len(s) - 3; i > start; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
