@@ -18,7 +18,7 @@ func (p *system) authenticate() func(ctx context.Context, key string) (dashboard
 		if err != nil || !who.May(api.ScopeReports) {
 			return dashboard.Visitor{}, false
 		}
-		return dashboard.Visitor{Name: who.Name, Acts: who.May(api.ScopeCampaigns)}, true
+		return dashboard.Visitor{Name: who.Name, Acts: who.May(api.ScopeCampaigns), Decides: who.May(api.ScopeModels)}, true
 	}
 }
 
