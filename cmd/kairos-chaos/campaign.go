@@ -101,9 +101,8 @@ func (t *trial) status(campaign string) (s standing) {
 	return s
 }
 
-func (t *trial) act(campaign, action string) (s standing) {
-	t.check(t.api.post(t.ctx, "/v1/campaigns/"+campaign+"/"+action, nil, &s))
-	return s
+func (t *trial) act(campaign, action string) {
+	t.check(t.api.post(t.ctx, "/v1/campaigns/"+campaign+"/"+action, nil, nil))
 }
 
 // finished waits for a campaign's end. An API that is not there yet is waited

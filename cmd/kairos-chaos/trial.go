@@ -236,8 +236,3 @@ func (t *trial) count(query string, args ...any) (n int) {
 	t.check(t.pool.QueryRow(t.ctx, query, args...).Scan(&n))
 	return n
 }
-
-func (t *trial) exec(statement string, args ...any) {
-	_, err := t.pool.Exec(t.ctx, statement, args...)
-	t.check(err)
-}
