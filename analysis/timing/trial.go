@@ -16,10 +16,9 @@ import (
 
 // Bounds of a trial.
 const (
-	leastLift    = 0.05 // smaller ones are not worth the messages it takes to see them
-	mostLift     = 0.5  // more is never expected
-	winnersCurse = 0.8  // of the lift seen on the log the model was learnt from
-	leastPerArm  = 1000 // what the log promised may be its luck
+	leastLift   = 0.05 // smaller ones are not worth the messages it takes to see them
+	mostLift    = 0.5  // more is never expected
+	leastPerArm = 1000 // what the log promised may be its luck
 )
 
 // queueForTrial makes a candidate the one that goes on trial next: people are
@@ -55,9 +54,11 @@ func (r *Registry) startTrial(ctx context.Context, tx pgx.Tx, m *record) error {
 	if err != nil {
 		return err
 	}
+	// What the log promises, less a standard error: also where the figure is too
+	// uncertain to be shown, for then it takes off the more.
 	lift := leastLift
-	if m.OffPolicy != nil && !m.OffPolicy.Model.DR.Refused && rate > 0 {
-		lift = winnersCurse * (m.OffPolicy.Model.DR.Value/rate - 1)
+	if o := m.OffPolicy; o != nil && o.Model.Effective > 0 && rate > 0 {
+		lift = (o.Model.DR.Value-o.Model.DR.SE)/rate - 1
 	}
 	lift = math.Min(math.Max(lift, leastLift), mostLift)
 	c := &Canary{
