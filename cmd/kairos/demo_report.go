@@ -20,13 +20,13 @@ type demoReport struct {
 	Days        int              `json:"days"`
 	Verdict     string           `json:"verdict"` // of the promoted model, else of the newest
 	Promoted    bool             `json:"promoted"`
-	Model       *int             `json:"model"` // version the verdict is of
-	Lift        *demoLift        `json:"lift"`  // null: nothing was promoted, or nothing can be said
-	OracleShare *float64         `json:"oracle_share"`
+	Model       *int             `json:"model"`        // version the verdict is of
+	Lift        *demoLift        `json:"lift"`         // null: nothing was promoted, or nothing can be said
+	OracleShare *float64         `json:"oracle_share"` // of the gain of a perfect choice, that Kairos's reached; null: it chose none, or there is nothing to gain
 	Funnel      map[string]int64 `json:"funnel"`
 	ROI         demoReturn       `json:"roi"`
 	Truth       struct {
-		Lift    *float64         `json:"lift"`   // of the hours that Kairos chose, over the usual time, by the true rates; null: it chose none
+		Lift    *float64         `json:"lift"`   // of the hours that Kairos chose and that people asked for, over the usual time, by the true rates; null: no model was at work
 		Oracle  *float64         `json:"oracle"` // of the best hour of each person
 		Funnel  map[string]int64 `json:"funnel"`
 		Revenue string           `json:"revenue"`
@@ -75,8 +75,9 @@ func (s *story) end(ctx context.Context) error {
 	if err := s.verdict(ctx, r); err != nil {
 		return err
 	}
-	if err := s.value(ctx, r); err != nil {
-		return err
+	r.Truth.Oracle = s.oracle
+	if s.chosen.n > 0 {
+		r.Truth.Lift, r.Truth.Oracle, r.OracleShare = s.treated.lift(), s.chosen.oracle(), s.chosen.share()
 	}
 	r.Seconds = math.Round(10*time.Since(s.began).Seconds()) / 10
 	if err := s.t.print(r, r.words()); err != nil {
@@ -219,29 +220,23 @@ func (s *story) verdict(ctx context.Context, r *demoReport) error {
 	return nil
 }
 
-// value sums up the true rates of what Kairos chose once a model was at work:
-// the messages of the optimised arm at the hours at which they arrived.
-func (s *story) value(ctx context.Context, r *demoReport) error {
-	r.Truth.Oracle = s.oracle(0)
-	if s.promoted == 0 {
-		return nil
+// value adds the true rates of what Kairos chose in one campaign: the messages
+// at the hours at which they arrived.
+func (s *story) value(ctx context.Context, campaign string) error {
+	arms, err := s.arms(ctx, campaign)
+	if err != nil {
+		return err
 	}
-	var p policy
-	for _, id := range s.campaigns[min(s.since, len(s.campaigns)):] {
-		arms, err := s.arms(ctx, id)
-		if err != nil {
-			return err
+	s.town.mu.Lock()
+	defer s.town.mu.Unlock()
+	for _, m := range s.town.letters[campaign] {
+		switch arms[m.notification] {
+		case string(kairos.ArmOptimised):
+			s.chosen.add(s.town.world, m.person, m.at)
+			s.treated.add(s.town.world, m.person, m.at)
+		case string(kairos.ArmPreferred):
+			s.treated.add(s.town.world, m.person, m.at)
 		}
-		s.town.mu.Lock()
-		for _, m := range s.town.letters[id] {
-			if arms[m.notification] == string(kairos.ArmOptimised) {
-				p.add(s.town.world, m.person, m.at)
-			}
-		}
-		s.town.mu.Unlock()
-	}
-	if p.n > 0 {
-		r.Truth.Lift, r.Truth.Oracle, r.OracleShare = p.lift(), p.oracle(), p.share()
 	}
 	return nil
 }

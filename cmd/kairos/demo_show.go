@@ -67,18 +67,12 @@ func (s *story) line(day int, at *timing.Standing, shown *timing.Model) {
 	}
 	lift := ""
 	if s.promoted > 0 && shown != nil && shown.State == timing.Active {
-		lift = ", lift " + demoLiftWords(shown.Lift)
+		lift = fmt.Sprintf(" | lift %s, in truth %s of %s", demoLiftWords(shown.Lift), share(s.treated.lift()), share(s.oracle))
 	}
 	s.bar.clear()
-	s.t.say("day %2d  sent %d, explored %s, responses %s, verdict %s, model %s%s; a perfect choice of hours would gain %s",
-		day+1, did["sent"]-s.sent, explored, responses, plain(string(at.Verdict)), state, lift, share(s.oracle(day)))
+	s.t.say("day %2d  sent %d | explored %s, responses %s | %s | model %s%s",
+		day+1, did["sent"]-s.sent, explored, responses, plain(string(at.Verdict)), state, lift)
 	s.sent = did["sent"]
-}
-
-// oracle is what the best hour of each person gains over the usual time.
-func (s *story) oracle(day int) *float64 {
-	p := s.town.world.everybody(s.origin.AddDate(0, 0, day))
-	return p.oracle()
 }
 
 func demoLiftWords(l *timing.Lift) string {
@@ -90,7 +84,7 @@ func demoLiftWords(l *timing.Lift) string {
 
 func share(x *float64) string {
 	if x == nil {
-		return "nothing"
+		return "-"
 	}
 	return fmt.Sprintf("%+.1f %%", 100**x)
 }

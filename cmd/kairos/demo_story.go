@@ -25,9 +25,11 @@ type story struct {
 	segment, template string
 	campaigns         []string // ids, a day each
 	promoted          int      // version that the marketer put to work last; 0: none
-	since             int      // day of that, from 0
 	asked             int      // day on which a training was asked for last
 	sent              int64    // until the day before
+	oracle            *float64 // what a perfect choice of hours gains over the usual time
+	chosen            policy   // the optimised arm since a model is at work, by the true rates
+	treated           policy   // the preferred arm with it: what the measured lift is of
 	bar               *demoBar
 }
 
@@ -41,6 +43,9 @@ func (s *story) tell(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
+	everybody := s.town.world.everybody(s.origin)
+	s.oracle = everybody.oracle()
+	s.t.say("   A perfect choice of hours would gain %s clicks over the usual time; Kairos does not know that", share(s.oracle))
 	s.bar = newDemoBar(s.t, s.cmd.Days)
 	for day := range s.cmd.Days {
 		if err := s.day(ctx, day); err != nil {
@@ -117,6 +122,11 @@ func (s *story) day(ctx context.Context, day int) error {
 	if _, _, err := s.town.truth(); err != nil {
 		return err
 	}
+	if s.promoted > 0 { // since a day before at the least
+		if err := s.value(ctx, s.campaigns[day]); err != nil {
+			return err
+		}
+	}
 	return s.learn(ctx, day)
 }
 
@@ -169,7 +179,7 @@ func (s *story) learn(ctx context.Context, day int) error {
 		if m.Version == s.promoted || m.Canary == nil || !m.Canary.Pass || s.promoted > 0 && s.cmd.Days-day <= patience {
 			continue
 		}
-		if err := s.promote(ctx, day, m); err != nil {
+		if err := s.promote(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -178,7 +188,7 @@ func (s *story) learn(ctx context.Context, day int) error {
 }
 
 // promote puts a model that passed its trial to work.
-func (s *story) promote(ctx context.Context, day int, m *timing.Model) error {
+func (s *story) promote(ctx context.Context, m *timing.Model) error {
 	reason := "The trial passed: " + m.Canary.Reason
 	if l := m.Canary.Lift; l != nil && l.Estimate != nil {
 		reason = fmt.Sprintf("In its trial it brought %+.0f %% responses against the present hours.", 100**l.Estimate)
@@ -186,7 +196,7 @@ func (s *story) promote(ctx context.Context, day int, m *timing.Model) error {
 	if err := s.api.post(ctx, fmt.Sprintf("/v1/dto/models/%d/promote", m.Version), timing.By{Name: marketer, Reason: reason}, m); err != nil {
 		return fmt.Errorf("promote model %d: %w", m.Version, err)
 	}
-	s.promoted, s.since = m.Version, day+1
+	s.promoted = m.Version
 	s.bar.clear()
 	s.t.say("        %s promotes model %d. %s", marketer, m.Version, reason)
 	return nil
