@@ -34,23 +34,6 @@ func TestMarkdownNamesWhatWasMeasured(t *testing.T) {
 	}
 }
 
-func TestTickerKnowsFirstAndLast(t *testing.T) {
-	var k ticker
-	k.see(0)
-	require.Zero(t, k.read(0).First, "nothing came")
-	k.see(3)
-	first := k.read(3).First
-	require.NotZero(t, first)
-	for time.Since(first) < 2*time.Millisecond { // a clock may be coarse
-	}
-	k.see(3)
-	require.Equal(t, first, k.read(3).Last, "nothing came since")
-	c := k.read(5)
-	require.Equal(t, first, c.First)
-	require.True(t, c.Last.After(first))
-	require.Equal(t, 5, c.Total)
-}
-
 // TestBareClients: the ceiling's clients really deliver: each person's message
 // once.
 func TestBareClients(t *testing.T) {

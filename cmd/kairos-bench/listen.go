@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -18,36 +17,4 @@ func serveHTTP(h http.Handler) (addr string, stop func(), err error) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = srv.Serve(ln) }() // ends with Close
 	return ln.Addr().String(), func() { _ = srv.Close() }, nil
-}
-
-// ticker notes when a counter first and last moved.
-type ticker struct {
-	mu sync.Mutex
-	c  clock
-}
-
-func (t *ticker) see(total int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if total == t.c.Total {
-		return
-	}
-	now := time.Now()
-	if t.c.Total == 0 {
-		t.c.First = now
-	}
-	t.c.Last, t.c.Total = now, total
-}
-
-func (t *ticker) read(total int) clock {
-	t.see(total)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.c
-}
-
-func (t *ticker) reset() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.c = clock{}
 }

@@ -88,16 +88,19 @@ func (s *session) command(line []byte) bool {
 		if s.fault(AtMail, "") {
 			return !s.dead
 		}
-		s.from, s.mailed, s.to = from, true, s.to[:0]
+		if s.mailed, s.to = true, s.to[:0]; s.sink.opts.Keep > 0 {
+			s.from = string(from)
+		}
 		s.say("250 2.1.0 ok")
 	case is(verb, "RCPT"):
 		to, ok := path(line, "RCPT TO:")
 		switch {
 		case !s.mailed:
 			s.say("503 5.5.1 MAIL first")
-		case !ok || to == "":
+		case !ok || len(to) == 0:
 			s.say("501 5.5.4 syntax: RCPT TO:<address>")
 		default:
+			to := string(to)
 			if s.fault(AtRcpt, to) {
 				return !s.dead
 			}
@@ -239,14 +242,14 @@ func is(verb []byte, upper string) bool {
 }
 
 // path returns the address of MAIL FROM:<a> or RCPT TO:<a>.
-func path(line []byte, prefix string) (string, bool) {
+func path(line []byte, prefix string) ([]byte, bool) {
 	if len(line) < len(prefix)+2 || !strings.EqualFold(string(line[:len(prefix)]), prefix) {
-		return "", false
+		return nil, false
 	}
 	rest := bytes.TrimLeft(line[len(prefix):], " ")
 	end := bytes.IndexByte(rest, '>')
 	if len(rest) == 0 || rest[0] != '<' || end < 0 {
-		return "", false
+		return nil, false
 	}
-	return string(rest[1:end]), true
+	return rest[1:end], true
 }

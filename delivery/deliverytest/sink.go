@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // SinkOptions of an SMTPSink. The zero value accepts everything, fast.
@@ -41,6 +42,7 @@ type SMTPSink struct {
 	counts [64]countShard
 
 	total, duplicates, connections, open, attempts atomic.Int64
+	first, last                                    atomic.Int64 // Unix time in ns of what it took; 0: nothing
 }
 
 // Mail is a message that the sink took.
@@ -170,6 +172,9 @@ func (s *SMTPSink) Close() error {
 
 // take counts a message.
 func (s *SMTPSink) take(m Mail, raw []byte) {
+	now := time.Now().UnixNano()
+	s.first.CompareAndSwap(0, now)
+	s.last.Store(now)
 	for _, to := range m.To {
 		key := strings.ToLower(to)
 		sh := &s.counts[maphash.String(s.seed, key)%uint64(len(s.counts))]
@@ -207,6 +212,14 @@ func (s *SMTPSink) Total() int { return int(s.total.Load()) }
 
 // Duplicates returns how many of them went to a recipient who already had one.
 func (s *SMTPSink) Duplicates() int { return int(s.duplicates.Load()) }
+
+// Span returns when it took its first and its newest message; zero: none.
+func (s *SMTPSink) Span() (first, last time.Time) {
+	if ns := s.first.Load(); ns != 0 {
+		first, last = time.Unix(0, ns), time.Unix(0, s.last.Load())
+	}
+	return first, last
+}
 
 // Attempts returns how many final dots came in, taken or not.
 func (s *SMTPSink) Attempts() int { return int(s.attempts.Load()) }
@@ -248,7 +261,7 @@ func (s *SMTPSink) Reset() {
 	s.mu.Lock()
 	s.kept = nil
 	s.mu.Unlock()
-	for _, n := range []*atomic.Int64{&s.total, &s.duplicates, &s.attempts} {
+	for _, n := range []*atomic.Int64{&s.total, &s.duplicates, &s.attempts, &s.first, &s.last} {
 		n.Store(0)
 	}
 }
