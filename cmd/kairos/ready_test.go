@@ -75,6 +75,7 @@ func TestReadinessIsOfTheRoles(t *testing.T) {
 	click := &person{t, visitors(), both.url}
 	click.click(both.url+link[len(w.api.Server):], agentPerson)
 	require.Zero(t, both.wait(time.Minute), "status")
+	require.Equal(t, 1, w.count(`SELECT count(*) FROM events WHERE kind = 'notification.clicked' AND campaign = $1`, id), "the click is in the log when the process is gone")
 	require.Zero(t, w.count(`SELECT count(*) FROM attempts WHERE state IN ('sending', 'unknown')`))
 	require.Zero(t, w.count(`SELECT count(*) FROM batches WHERE state = 'running' AND kind = 'delivery.send'`))
 	sink.SetFaults()

@@ -39,6 +39,9 @@ import (
 // partitionsAhead is how many days of the log have their partition before they come.
 const partitionsAhead = 14
 
+// lastShipment is how long a stop waits for the spool to be empty.
+const lastShipment = 3 * time.Second
+
 // system is one running process of Kairos.
 type system struct {
 	settings settings
@@ -279,6 +282,8 @@ func (p *system) run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
+	shipping, stopShipping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopShipping()
 	idle := make(chan struct{}) // nothing is in flight
 	g.Go(func() error {
 		<-ctx.Done()
@@ -289,10 +294,13 @@ func (p *system) run(ctx context.Context) (err error) {
 		}
 		short, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer done()
-		if err := p.server.Shutdown(short); err != nil {
-			return ignoreClosed(p.server.Close())
+		err := p.server.Shutdown(short)
+		if err != nil {
+			err = ignoreClosed(p.server.Close())
 		}
-		return nil
+		p.awaitShipped()
+		stopShipping()
+		return err
 	})
 	g.Go(func() error {
 		defer close(idle)
@@ -300,9 +308,20 @@ func (p *system) run(ctx context.Context) (err error) {
 	})
 	g.Go(func() error { return p.stages.delivery.KeepWatch(ctx) })
 	if p.spool != nil {
-		g.Go(func() error { return p.stages.analysis.Ship(ctx, p.spool) })
+		g.Go(func() error { return p.stages.analysis.Ship(shipping, p.spool) })
 	}
 	return g.Wait()
+}
+
+// awaitShipped waits a little for the last hits to reach the log. Where it
+// is in vain, Postgres being away, they are shipped after the next start.
+func (p *system) awaitShipped() {
+	if p.spool == nil {
+		return
+	}
+	for deadline := time.Now().Add(lastShipment); p.spool.Stats().Bytes > 0 && time.Now().Before(deadline); {
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 var errStopping = errors.New("it is stopping")
