@@ -27,7 +27,7 @@ type demoCmd struct {
 const (
 	// demoDay is a day of domain time at full speed; it stands still whenever
 	// the pipeline has something to do.
-	demoDay = 2 * time.Second
+	demoDay = 1500 * time.Millisecond
 	// demoPast is for how many days before the first campaign people's activity is known.
 	demoPast = 21
 	// demoWindow is the response window: mails of two days do not overlap in it.

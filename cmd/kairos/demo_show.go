@@ -45,10 +45,9 @@ func (b *demoBar) done() {
 // line prints what a day brought.
 func (s *story) line(day int, at *timing.Standing, shown *timing.Model) {
 	did, _, _ := s.town.truth()
-	explored, responses := fmt.Sprint(at.Exposures), fmt.Sprint(at.Responses)
-	if n := at.Needed; n != nil {
-		explored += fmt.Sprintf(" of %d", at.Exposures+n.Deliveries)
-		responses += fmt.Sprintf(" of %d", at.Responses+n.Responses)
+	lacking := ""
+	if n := at.Needed; n != nil && n.Responses > 0 {
+		lacking = fmt.Sprintf(" (%d more needed)", n.Responses) // as of the last training
 	}
 	state := "none yet"
 	switch {
@@ -70,8 +69,8 @@ func (s *story) line(day int, at *timing.Standing, shown *timing.Model) {
 		lift = fmt.Sprintf(" | lift %s, in truth %s of %s", demoLiftWords(shown.Lift), share(s.treated.lift()), share(s.oracle))
 	}
 	s.bar.clear()
-	s.t.say("day %2d  sent %d | explored %s, responses %s | %s | model %s%s",
-		day+1, did["sent"]-s.sent, explored, responses, plain(string(at.Verdict)), state, lift)
+	s.t.say("day %2d  sent %d | explored %d, responses %d%s | %s | model %s%s",
+		day+1, did["sent"]-s.sent, at.Exposures, at.Responses, lacking, plain(string(at.Verdict)), state, lift)
 	s.sent = did["sent"]
 }
 

@@ -25,7 +25,6 @@ type story struct {
 	segment, template string
 	campaigns         []string // ids, a day each
 	promoted          int      // version that the marketer put to work last; 0: none
-	asked             int      // day on which a training was asked for last
 	sent              int64    // until the day before
 	oracle            *float64 // what a perfect choice of hours gains over the usual time
 	chosen            policy   // the optimised arm since a model is at work, by the true rates
@@ -202,17 +201,13 @@ func (s *story) promote(ctx context.Context, m *timing.Model) error {
 	return nil
 }
 
-// train asks for a training where the plan has none in time: when there are
-// data enough for a verdict that the newest model could not give yet.
+// train asks for a last training on the last evening where there is no verdict
+// yet: by then there may be data enough for one.
 func (s *story) train(ctx context.Context, day int, at *timing.Standing) error {
-	wait := int(demoTraining / (24 * time.Hour))
-	left := s.cmd.Days - 1 - day
-	ripe := at.Verdict == dto.NotEnoughData && at.Needed == nil && day+1 >= wait && day-s.asked >= 3 || left == 1 && at.Verdict == dto.NotEnoughData
-	if at.Active != nil || at.Canary != nil || at.Training != nil || !ripe {
+	if day < s.cmd.Days-1 || at.Verdict != dto.NotEnoughData || at.Active != nil || at.Canary != nil || at.Training != nil {
 		return nil
 	}
-	s.asked = day
-	err := s.api.post(ctx, "/v1/dto/models", timing.By{Name: marketer, Reason: "there should be enough data for a verdict by now"}, nil)
+	err := s.api.post(ctx, "/v1/dto/models", timing.By{Name: marketer, Reason: "there may be enough data for a verdict by now"}, nil)
 	if p := (*problem)(nil); errors.As(err, &p) && p.Status == 409 {
 		return nil // one has just begun
 	}
