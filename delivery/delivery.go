@@ -54,8 +54,9 @@ type Options struct {
 
 	// Window bounds the attempts in flight of one process towards a provider
 	// that takes one message a call, and so the unknowns that a kill can
-	// leave. Default 64, at least the provider's concurrency. A batch
-	// provider's bound is its concurrency times its batch.
+	// leave. Default MaxFlight, at least the provider's concurrency. Below it
+	// the bound is what the provider answers in 150 ms, at least MinFlight; see
+	// InFlight. A batch provider's bound is its concurrency times its batch.
 	Window int
 
 	MaxTries   int           // refusals for now before a message fails; default 8
@@ -120,7 +121,7 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) (*Delivery, error
 		return nil, fmt.Errorf("configure delivery: %w", err)
 	}
 	if opts.Window <= 0 {
-		opts.Window = 64
+		opts.Window = MaxFlight
 	}
 	if opts.MaxTries <= 0 {
 		opts.MaxTries = 8

@@ -20,7 +20,9 @@ type Provider interface {
 	// Send hands messages over, once, without any retry, and returns one
 	// result for each message in the same order. It never returns early with
 	// fewer; when ctx ends, messages whose bytes had not left are NotSent and
-	// those whose fate is open are Unknown. len(msgs) <= Limits().Batch.
+	// those whose fate is open are Unknown. len(msgs) <= Limits().Batch, or
+	// Limits().Chain where that is more: then they go out one after another,
+	// and none begins after MayBegin(ctx) has become false.
 	// Safe for Limits().Concurrency concurrent calls.
 	Send(ctx context.Context, msgs []*Message) []Result
 	// Close ends idle connections.
@@ -30,6 +32,7 @@ type Provider interface {
 // Limits of a provider.
 type Limits struct {
 	Batch       int           // recipients in one call: 1 for SMTP, 1000 for SendGrid
+	Chain       int           // messages that one call may carry one after another, each with a fate of its own, where Batch is 1; 0: 1
 	Concurrency int           // calls at once
 	Timeout     time.Duration // of one call
 	Rate        float64       // messages per second; 0: unlimited
@@ -88,4 +91,20 @@ type Result struct {
 	Detail     string        // short, never with an address or a secret
 	BadAddress bool          // RejectedPerm because the mailbox does not exist: a hard bounce
 	RetryAfter time.Duration // what the provider asked for; 0: none
+	NotBegun   bool          // NotSent because its turn in a chain never came; it stays in its batch
+}
+
+type mayBeginKey struct{}
+
+// MayBegin reports whether a provider that was given a chain of messages may
+// begin the next one: neither a stop, nor the loss of the batch, nor trouble
+// that another call ran into speaks against it.
+func MayBegin(ctx context.Context) bool {
+	may, ok := ctx.Value(mayBeginKey{}).(func() bool)
+	return !ok || may()
+}
+
+// WithMayBegin gives a provider's call the answer of MayBegin.
+func WithMayBegin(ctx context.Context, may func() bool) context.Context {
+	return context.WithValue(ctx, mayBeginKey{}, may)
 }

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"kairos"
@@ -17,31 +16,46 @@ import (
 type route struct {
 	Provider
 	limits Limits
-	rate   *rate.Limiter       // nil: unlimited
-	calls  chan struct{}       // one token for each call under way
-	flight *semaphore.Weighted // attempts marked and not yet ended
-	window int                 // attempts of one window
+	rate   *rate.Limiter // nil: unlimited
+	calls  chan struct{} // one token for each call under way
+	flight *flight       // attempts marked and not yet ended
 	health circuit
 }
 
 func newRoute(p Provider, window int) *route {
 	l := p.Limits()
 	l.Batch, l.Concurrency = max(l.Batch, 1), max(l.Concurrency, 1)
+	l.Chain = max(l.Chain, 1)
 	if l.Timeout <= 0 {
 		l.Timeout = 30 * time.Second
 	}
 	r := &route{Provider: p, limits: l, calls: make(chan struct{}, l.Concurrency)}
-	bound := l.Batch * l.Concurrency
-	r.window = l.Batch
-	if l.Batch == 1 {
-		bound = max(window, l.Concurrency)
-		r.window = (bound + 1) / 2 // two windows: one is marked or ended while the other is sent
+	if most := max(window, l.Concurrency); l.Batch == 1 {
+		r.flight = newFlight(min(max(MinFlight, l.Concurrency), most), most)
+	} else {
+		r.flight = newFlight(l.Batch*l.Concurrency, l.Batch*l.Concurrency)
 	}
-	r.flight = semaphore.NewWeighted(int64(bound))
 	if l.Rate > 0 {
-		r.rate = rate.NewLimiter(rate.Limit(l.Rate), max(l.Batch, int(l.Rate/10), 1))
+		r.rate = rate.NewLimiter(rate.Limit(l.Rate), max(l.Batch, l.Chain, int(l.Rate/10), 1))
 	}
 	return r
+}
+
+// window returns how many attempts to mark at once. A batch provider gets one
+// call's; the others what they take in a moment.
+func (r *route) window() int {
+	if r.limits.Batch > 1 {
+		return r.limits.Batch
+	}
+	return r.flight.window()
+}
+
+// call returns how many of a window's n messages go into one call.
+func (r *route) call(n int) int {
+	if r.limits.Batch > 1 {
+		return r.limits.Batch
+	}
+	return r.flight.chain(n, r.limits.Concurrency, r.limits.Chain)
 }
 
 // choose returns the first provider of the channel that may be called and how
@@ -56,7 +70,7 @@ func (d *Delivery) choose(ch kairos.Channel) (r *route, window int, probe bool, 
 		case ok && probe:
 			return r, 1, true, 0
 		case ok:
-			return r, r.window, false, 0
+			return r, r.window(), false, 0
 		case i == 0 || left < wait:
 			wait = left
 		}

@@ -112,7 +112,7 @@ func (r *run) all() error {
 		d.opts.Log.Error("template can't be used", "campaign", c.id, "error", err)
 	}
 	r.sheet = d.newSheet(b, c, compiled)
-	r.slots = make(chan struct{}, 2)
+	r.slots = make(chan struct{}, windows)
 
 	v := r.loop()
 	r.windows.Wait()
@@ -142,6 +142,7 @@ func (r *run) loop() verdict {
 		after = before(b.Lo)
 	}
 	var early time.Time
+	seen := 0
 	for {
 		select {
 		case <-r.gate.Done():
@@ -155,13 +156,14 @@ func (r *run) loop() verdict {
 		if route == nil {
 			return verdict{later: d.clock.Now().Add(wait), cause: errors.New("no provider may be called")}
 		}
-		if err := route.flight.Acquire(r.gate, int64(limit)); err != nil {
+		limit = share(limit, b.Size-seen)
+		if err := route.flight.acquire(r.gate, limit); err != nil {
 			route.health.forget()
 			return verdict{}
 		}
 		m, err := r.mark(route, after, limit)
 		if err != nil || !m.held || !m.runs() {
-			route.flight.Release(int64(limit))
+			route.flight.release(limit)
 			route.health.forget()
 			switch {
 			case err != nil:
@@ -190,22 +192,33 @@ func (r *run) loop() verdict {
 				w.open = append(w.open, p)
 			}
 		}
-		route.flight.Release(int64(limit - len(w.open)))
+		seen += len(m.all)
+		route.flight.release(limit - len(w.open))
 		if len(w.open) == 0 {
 			route.health.forget()
 		}
 		r.windows.Go(func() {
 			defer func() { <-r.slots }()
-			defer route.flight.Release(int64(len(w.open)))
+			defer route.flight.release(len(w.open))
 			w.work()
 		})
 		if probe {
 			r.windows.Wait()
 		}
-		if len(m.all) < limit {
+		if len(m.all) < limit || after == b.Hi {
 			return verdict{done: early.IsZero(), later: early}
 		}
 	}
+}
+
+// share evens out the windows of what is left of a batch: two of 334 and 333
+// rather than one of 512 and one of 155.
+func share(limit, left int) int {
+	if left <= 0 {
+		return limit
+	}
+	parts := (left + limit - 1) / limit
+	return min(limit, (left+parts-1)/parts)
 }
 
 // mark opens a window's attempts. It isn't cut short by a stop: that would

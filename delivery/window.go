@@ -57,7 +57,9 @@ func (w *window) work() {
 // allows, and returns one try for each.
 func (w *window) deliver() []try {
 	tries := make([]try, len(w.open))
-	size := w.route.limits.Batch
+	size := w.route.call(len(w.open))
+	w.route.flight.begin(time.Now())
+	defer func() { w.route.flight.end(time.Now()) }()
 	calls := (len(w.open) + size - 1) / size
 	var next atomic.Int64
 	var workers sync.WaitGroup
@@ -80,7 +82,7 @@ func (w *window) deliver() []try {
 // call makes the messages and hands them over in one call.
 func (w *window) call(people []*recipient, tries []try) {
 	gate, sheet := w.run.gate, w.run.sheet
-	if w.halt.Load() || !w.run.mayBegin() {
+	if !w.mayBegin() {
 		return
 	}
 	msgs, at := make([]*Message, 0, len(people)), make([]int, 0, len(people))
@@ -108,7 +110,7 @@ func (w *window) call(people []*recipient, tries []try) {
 	case w.route.calls <- struct{}{}:
 	}
 	defer func() { <-w.route.calls }()
-	if w.halt.Load() || !w.run.mayBegin() {
+	if !w.mayBegin() {
 		return
 	}
 	for _, i := range at {
@@ -117,9 +119,13 @@ func (w *window) call(people []*recipient, tries []try) {
 	// What has begun may end: neither a stop nor a lost lease cuts it short.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(gate), w.route.limits.Timeout+5*time.Second)
 	defer cancel()
-	results := w.handOver(ctx, msgs)
+	results := w.handOver(WithMayBegin(ctx, w.mayBegin), msgs)
 	for j, i := range at[:min(len(at), len(results))] {
 		tries[i].result = results[j]
+		if results[j].NotBegun && results[j].Outcome == NotSent {
+			tries[i] = try{}
+			continue
+		}
 		switch results[j].Outcome {
 		case NotSent, Unknown:
 			if w.badLuck.Add(1) >= int64(max(maxSilent, w.route.limits.Concurrency)) {
@@ -127,9 +133,13 @@ func (w *window) call(people []*recipient, tries []try) {
 			}
 		default:
 			w.badLuck.Store(0)
+			w.route.flight.answered.Add(1)
 		}
 	}
 }
+
+// mayBegin reports whether this window's messages may still begin.
+func (w *window) mayBegin() bool { return !w.halt.Load() && w.run.mayBegin() }
 
 // handOver survives a provider that panics: its messages are unknown.
 func (w *window) handOver(ctx context.Context, msgs []*Message) (results []Result) {

@@ -11,11 +11,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kairos/delivery"
 	"kairos/delivery/deliverytest"
 )
 
-// inFlight is the most attempts one process has open towards an SMTP server.
-const inFlight = 64
+// inFlight is the most attempts one process has open towards an SMTP server
+// that takes each message after a moment, over ten connections.
+func inFlight(delay time.Duration) int { return delivery.InFlight(10 / delay.Seconds()) }
 
 // slowSink takes each message after a moment, so that a campaign lasts.
 func slowSink(delay time.Duration) deliverytest.SinkOptions {
@@ -38,8 +40,8 @@ func taken(t testing.TB, sink *deliverytest.SMTPSink, n int) {
 // forgotten; what can't be known is called unknown, and that is at most what
 // was in flight.
 func TestKillSender(t *testing.T) {
-	const people, kills = 10_000, 3
-	w, sink := newSMTPWorld(t, slowSink(12*time.Millisecond))
+	const people, kills, delay = 10_000, 3, 12 * time.Millisecond
+	w, sink := newSMTPWorld(t, slowSink(delay))
 	w.serve(rolesFront)
 	w.serve(rolesStage)
 	w.audience(people)
@@ -81,7 +83,7 @@ func TestKillSender(t *testing.T) {
 	for _, took := range takeover {
 		require.LessOrEqual(t, took, 15*time.Second, "take-over")
 	}
-	identity(t, w, sink, id, people, kills*inFlight)
+	identity(t, w, sink, id, people, kills*inFlight(delay))
 }
 
 // identity asserts what must hold of a campaign to everybody however it was

@@ -39,6 +39,7 @@ type Options struct {
 	IdleTimeout    time.Duration // a connection unused for longer is closed; default 20 s
 	MaxMessages    int           // over one connection; default 500
 	Batch          int           // messages in one call; default 1
+	Chain          int           // messages that go out one after another in one call; default 16
 	LockStep       bool          // wait for each reply even where the server offers PIPELINING
 }
 
@@ -80,6 +81,9 @@ func New(opts Options) (*Provider, error) {
 	}
 	if opts.Batch <= 0 {
 		opts.Batch = 1
+	}
+	if opts.Chain <= 0 {
+		opts.Chain = 16
 	}
 	if opts.HelloName == "" {
 		if opts.HelloName, err = os.Hostname(); err != nil || !isHost(opts.HelloName) {
@@ -156,6 +160,7 @@ func (p *Provider) Channel() kairos.Channel { return kairos.Email }
 func (p *Provider) Limits() delivery.Limits {
 	return delivery.Limits{
 		Batch:       p.opts.Batch,
+		Chain:       p.opts.Chain,
 		Concurrency: p.relay.connections,
 		Timeout:     p.opts.DialTimeout + 4*p.opts.CommandTimeout + p.opts.DataTimeout,
 	}
@@ -242,8 +247,10 @@ func Unwritable(err error) delivery.Result {
 }
 
 // deliver sends the letters in order. A connection that breaks between two
-// messages is replaced once it has made progress; nothing is sent twice.
+// messages is replaced once it has made progress; nothing is sent twice. After
+// the second message without an answer no further one begins.
 func (p *Provider) deliver(ctx context.Context, letters []letter) {
+	silent := 0
 	for len(letters) > 0 {
 		c, err := p.pool.get(ctx)
 		if err != nil {
@@ -256,9 +263,16 @@ func (p *Provider) deliver(ctx context.Context, letters []letter) {
 		reused := c.messages > 0
 		n, err := c.send(ctx, letters)
 		p.pool.put(c, c.broken || c.messages >= p.opts.MaxMessages)
+		if err != nil && n > 0 && letters[n-1].result.Outcome == delivery.Unknown {
+			silent++
+		}
 		letters = letters[n:]
 		if err == nil {
 			continue
+		}
+		if silent > 1 && len(letters) > 0 {
+			notBegun(letters)
+			return
 		}
 		// A kept connection that was closed behind our back has taken nothing.
 		if n == 0 && !(reused && errors.Is(err, errStale)) {

@@ -29,6 +29,14 @@ func (c *conn) send(ctx context.Context, letters []letter) (done int, err error)
 	announced := false // the commands of this letter are on their way
 	for i := range letters {
 		l := &letters[i]
+		if i > 0 && !announced {
+			if !delivery.MayBegin(ctx) {
+				return done + notBegun(letters[i:]), nil
+			}
+			if c.messages >= c.p.opts.MaxMessages {
+				return done, nil
+			}
+		}
 		if c.limit > 0 && l.size > c.limit {
 			*l.result = delivery.Result{Outcome: delivery.RejectedPerm, Code: "552", Detail: "message exceeds the server's limit"}
 			done++
@@ -47,7 +55,8 @@ func (c *conn) send(ctx context.Context, letters []letter) (done int, err error)
 			continue
 		}
 		out := l.body
-		if next := i + 1; c.pipeline && next < len(letters) && (c.limit == 0 || letters[next].size <= c.limit) {
+		if next := i + 1; c.pipeline && next < len(letters) && (c.limit == 0 || letters[next].size <= c.limit) &&
+			c.messages < c.p.opts.MaxMessages && delivery.MayBegin(ctx) {
 			// RFC 2920, 3.1: what follows the final dot may travel with it.
 			c.out = append(append(c.out[:0], l.body...), c.commands(&letters[next])...)
 			out, announced = c.out, true
@@ -59,6 +68,14 @@ func (c *conn) send(ctx context.Context, letters []letter) (done int, err error)
 		}
 	}
 	return done, nil
+}
+
+// notBegun gives these letters their result and returns how many they are.
+func notBegun(letters []letter) int {
+	for i := range letters {
+		*letters[i].result = delivery.Result{Outcome: delivery.NotSent, NotBegun: true}
+	}
+	return len(letters)
 }
 
 // within sets the deadline of the next replies. It fails when ctx has ended: the
