@@ -3,9 +3,10 @@ package delivery
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -100,8 +101,10 @@ func (d *Delivery) write(ctx context.Context, tx pgx.Tx, e *endings, events []ka
 		return err
 	}
 	var bad []Suppression
+	events = slices.Grow(events, 2*len(changes))
+	var room []byte // of their data
 	for _, c := range changes {
-		events = append(events, e.eventsOf(c)...)
+		events = e.eventsOf(events, &room, c)
 		if c.result.BadAddress && c.is == kairos.AttemptRejectedPerm {
 			bad = append(bad, Suppression{Channel: e.channel, Address: c.email, Scope: ScopeAll, Reason: Bounced, Notification: c.id, At: e.at})
 		}
@@ -234,60 +237,37 @@ func (d *Delivery) settleUnopened(ctx context.Context, tx pgx.Tx, e *endings) ([
 
 func (e *endings) skippedEvent(id, contact kairos.ID, reason kairos.Reason) kairos.Event {
 	return kairos.Event{Kind: kairos.NotificationSkipped, OccurredAt: e.at, Campaign: e.campaign, Contact: contact,
-		Notification: id, Ticket: e.ticket, Data: facts{Reason: string(reason)}.json()}
+		Notification: id, Ticket: e.ticket, Data: (&facts{Reason: string(reason)}).in(new([]byte))}
 }
 
-// facts is the data of the events about attempts.
-type facts struct {
-	Provider   string `json:"provider,omitempty"`
-	ProviderID string `json:"provider_id,omitempty"`
-	Attempt    string `json:"attempt,omitempty"` // notification.number
-	Code       string `json:"code,omitempty"`
-	Detail     string `json:"detail,omitempty"`
-	Reason     string `json:"reason,omitempty"`
-	Evidence   string `json:"evidence,omitempty"`
-	Choice     string `json:"choice,omitempty"`
-	Actor      string `json:"actor,omitempty"`
-	Links      int    `json:"links,omitempty"` // tracked links in the message
-}
-
-func (f facts) json() json.RawMessage {
-	raw, err := json.Marshal(f)
-	if err != nil {
-		return nil // strings only: it never fails
-	}
-	return raw
-}
-
-// eventsOf tells a change to the log. That bytes left is told once, when the
-// attempt leaves "sending".
-func (e *endings) eventsOf(c change) []kairos.Event {
-	base := kairos.Event{Key: fmt.Sprint(c.number), OccurredAt: e.at, Campaign: e.campaign, Contact: c.contact, Notification: c.id, Ticket: e.ticket}
-	event := func(kind string, f facts) kairos.Event {
-		ev := base
+// eventsOf appends to out what the log is told of a change. That bytes left is
+// told once, when the attempt leaves "sending".
+func (e *endings) eventsOf(out []kairos.Event, room *[]byte, c change) []kairos.Event {
+	base := kairos.Event{Key: strconv.Itoa(int(c.number)), OccurredAt: e.at, Campaign: e.campaign, Contact: c.contact, Notification: c.id, Ticket: e.ticket}
+	tell := func(kind string, f facts) {
 		f.Provider = c.provider
-		ev.Kind, ev.Data = kind, f.json()
-		return ev
+		out = append(out, base)
+		ev := &out[len(out)-1]
+		ev.Kind, ev.Data = kind, f.in(room)
 	}
-	var out []kairos.Event
 	if c.was == kairos.AttemptSending && (c.is == kairos.AttemptAccepted || c.is == kairos.AttemptUnknown) {
-		out = append(out, event(kairos.NotificationSent, facts{}))
+		tell(kairos.NotificationSent, facts{})
 	}
 	switch {
 	case c.is == kairos.AttemptAccepted:
-		out = append(out, event(kairos.NotificationAccepted, facts{ProviderID: c.result.ProviderID, Code: c.result.Code, Evidence: c.evidence, Links: e.links}))
+		tell(kairos.NotificationAccepted, facts{ProviderID: c.result.ProviderID, Code: c.result.Code, Evidence: c.evidence, Links: e.links})
 	case c.is == kairos.AttemptUnknown:
-		out = append(out, event(kairos.NotificationUnknown, facts{Code: c.result.Code, Detail: c.result.Detail}))
+		tell(kairos.NotificationUnknown, facts{Code: c.result.Code, Detail: c.result.Detail})
 	case c.trigger >= tooOld: // told below
 	case c.note == kairos.StateFailed:
-		out = append(out, event(kairos.NotificationRejected, facts{Code: c.result.Code, Detail: c.result.Detail, Reason: string(c.reason)}))
+		tell(kairos.NotificationRejected, facts{Code: c.result.Code, Detail: c.result.Detail, Reason: string(c.reason)})
 	case c.note == kairos.StateSkipped:
 		out = append(out, e.skippedEvent(c.id, c.contact, c.reason))
 	}
 	if c.trigger >= tooOld {
 		f := c.by
 		f.Choice, f.Reason = c.is, cmp.Or(f.Reason, string(c.reason))
-		out = append(out, event(kairos.NotificationResolved, f))
+		tell(kairos.NotificationResolved, f)
 	}
 	return out
 }
