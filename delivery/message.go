@@ -19,12 +19,14 @@ import (
 
 // sheet is what all messages of a batch share.
 type sheet struct {
-	d        *Delivery
-	batch    *batch.Claimed
-	campaign *campaign
-	content  *content.Content
-	values   map[string]any // {{ campaign }}
-	utm      [][2]string    // parameters that every destination gets
+	d          *Delivery
+	batch      *batch.Claimed
+	campaign   *campaign
+	content    *content.Content
+	values     map[string]any  // {{ campaign }}
+	utm        [][2]string     // parameters that every destination gets
+	members    map[string]bool // of {{ contact }} that the content names; nil: any
+	attributes bool            // the content may name one of them
 
 	mu    sync.Mutex
 	dests map[string]string // constant destinations with their parameters
@@ -33,6 +35,12 @@ type sheet struct {
 func (d *Delivery) newSheet(b *batch.Claimed, c *campaign, compiled *content.Content) *sheet {
 	s := &sheet{d: d, batch: b, campaign: c, content: compiled, dests: map[string]string{},
 		values: map[string]any{"id": c.id.String(), "name": c.name}}
+	if compiled != nil {
+		if names, all := compiled.Members("contact"); !all {
+			s.members = names
+		}
+	}
+	s.attributes = s.wantsAttributes()
 	u := c.spec.UTM
 	for _, p := range [...][2]string{{"utm_source", u.Source}, {"utm_medium", u.Medium}, {"utm_campaign", u.Campaign},
 		{"utm_term", u.Term}, {"utm_content", u.Content}} {
@@ -124,28 +132,57 @@ func addParameters(destination string, params [][2]string) string {
 	return b.String()
 }
 
-// data is what the template may name for this person: contact (with its
-// attributes beside and under "attributes"), campaign, now and, for a
-// transactional message, its own values under "data" and by their names.
-func (s *sheet) data(r *recipient, now time.Time) (content.Data, error) {
-	attributes := map[string]any{}
-	if len(r.attributes) > 2 { // more than {}
-		if err := json.Unmarshal(r.attributes, &attributes); err != nil {
-			return nil, fmt.Errorf("read attributes: %w", err)
+// fields are the members of {{ contact }} that are no attributes.
+var fields = [...]string{"email", "first_name", "last_name", "locale", "timezone", "region", "external_id"}
+
+func (r *recipient) field(i int) string {
+	return [...]string{r.email, r.first, r.last, r.locale, r.zone, r.region, r.external}[i]
+}
+
+// wantsAttributes reports whether the content may name an attribute.
+func (s *sheet) wantsAttributes() bool {
+	n := len(s.members)
+	for _, f := range fields {
+		if s.members[f] {
+			n--
 		}
 	}
-	contact := make(map[string]any, len(attributes)+9)
-	maps.Copy(contact, attributes)
-	contact["attributes"] = attributes
-	contact["id"] = r.contact.String()
-	for name, value := range map[string]string{"email": r.email, "first_name": r.first, "last_name": r.last, "locale": r.locale,
-		"timezone": r.zone, "region": r.region, "external_id": r.external} {
+	if s.members["id"] {
+		n--
+	}
+	return s.members == nil || n > 0
+}
+
+// data is what the template may name for this person: contact (with its
+// attributes beside and under "attributes"), campaign, now and, for a
+// transactional message, its own values under "data" and by their names. What
+// the content doesn't name isn't made.
+func (s *sheet) data(r *recipient, now time.Time) (content.Data, error) {
+	named := func(member string) bool { return s.members == nil || s.members[member] }
+	contact := map[string]any{}
+	if s.attributes {
+		attributes := map[string]any{}
+		if len(r.attributes) > 2 { // more than {}
+			if err := json.Unmarshal(r.attributes, &attributes); err != nil {
+				return nil, fmt.Errorf("read attributes: %w", err)
+			}
+		}
+		maps.Copy(contact, attributes)
+		contact["attributes"] = attributes
+	}
+	if named("id") {
+		contact["id"] = r.contact.String()
+	}
+	for i, name := range fields {
+		if !named(name) {
+			continue
+		}
 		contact[name] = nil
-		if value != "" {
+		if value := r.field(i); value != "" {
 			contact[name] = value
 		}
 	}
-	out := content.Data{}
+	out := make(content.Data, 4)
 	if len(r.data) > 2 {
 		own := map[string]any{}
 		if err := json.Unmarshal(r.data, &own); err != nil {
