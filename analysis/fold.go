@@ -96,7 +96,9 @@ func (a *Analysis) Fold(ctx context.Context, task FoldTask) ([]kairos.Task, erro
 			if derr := unlessFenced(batch.Defer(put, a.pool, task.Ref, a.clock.Now().Add(retry), err)); derr != nil {
 				return nil, fmt.Errorf("fold events: %w", errors.Join(err, derr))
 			}
-			a.opts.Log.Warn("fold put off", "stage", "analysis", "err", err)
+			if ctx.Err() == nil { // a stop is no trouble
+				a.opts.Log.Warn("fold put off", "stage", "analysis", "err", err)
+			}
 			return nil, nil
 		}
 	}
