@@ -151,14 +151,17 @@ type trialArms struct {
 	control dto.Arm
 }
 
-// countTrial counts the messages of the trial's campaigns that have matured.
+// countTrial counts the messages of the trial's campaigns that have matured as
+// a whole: the arms of a campaign go out at different hours, so while it runs
+// the sizes of what has matured say nothing about how people were divided.
 func (r *Registry) countTrial(ctx context.Context, db batch.DB, version int, now time.Time) (a trialArms, err error) {
 	rows, err := db.Query(ctx, `
 		SELECT CASE WHEN j.arm = 'control' THEN 'control' WHEN j.model = $2 THEN 'candidate' ELSE 'current' END,
 		       count(*), count(*) FILTER (WHERE `+respondedSQL+`),
 		       count(*) FILTER (WHERE j.state ? 'unsubscribed'), count(*) FILTER (WHERE j.state ? 'complained')
 		FROM experiments e JOIN journeys j ON j.campaign = e.campaign AND j.arm IN ('optimised', 'control')
-		WHERE e.canary = $2 AND j.sent_at < $3 GROUP BY 1`, r.opts.ResponseWindow, version, now.Add(-r.opts.ResponseWindow))
+		WHERE e.canary = $2 AND j.sent_at < $3
+		  AND NOT EXISTS (SELECT FROM journeys w WHERE w.campaign = e.campaign AND w.starts_at >= $3) GROUP BY 1`, r.opts.ResponseWindow, version, now.Add(-r.opts.ResponseWindow))
 	if err != nil {
 		return a, fmt.Errorf("count trial: %w", err)
 	}

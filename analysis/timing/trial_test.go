@@ -141,6 +141,35 @@ func TestTrial(t *testing.T) {
 	}
 }
 
+// The arms of a campaign go out at different hours: half of a campaign would
+// look as if people had been divided unevenly.
+func TestTrialCountsWholeCampaigns(t *testing.T) {
+	w, m := onTrial(t)
+	v, n, now := m.Version, int(m.Canary.NeededPerArm), w.clock.Now()
+	id := w.campaign(nil, &v, arm{kairos.ArmOptimised, &v, n, n * 40 / 100, 0, 0})
+	people, late := kairos.NewIDRange(now), now.Add(20*time.Hour)
+	var ms []message
+	for i := range n {
+		at := message{campaign: id, contact: people.Nth(i), arm: kairos.ArmOptimised, planned: late, sent: late}
+		if i < n*30/100 {
+			at.clicked = late.Add(time.Hour)
+		}
+		ms = append(ms, at)
+	}
+	w.send(ms...)
+	w.clock.Set(now.Add(26 * time.Hour))
+	w.watch()
+	c := w.model(v).Canary
+	require.False(t, c.Done)
+	require.Zero(t, c.Candidate.N, "the campaign has not matured yet")
+	w.clock.Set(now.Add(46 * time.Hour))
+	w.watch()
+	c = w.model(v).Canary
+	require.True(t, c.Pass, c.Reason)
+	require.EqualValues(t, n, c.Candidate.N)
+	require.EqualValues(t, n, c.Current.N)
+}
+
 func TestPromotionNeedsAPass(t *testing.T) {
 	w, m := onTrial(t)
 	ctx := context.Background()
