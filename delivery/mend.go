@@ -84,7 +84,7 @@ func (d *Delivery) adopt(ctx context.Context, tx pgx.Tx, campaign kairos.ID, ids
 func (d *Delivery) openAttempts(ctx context.Context, tx pgx.Tx, campaign kairos.ID, where string, args ...any) ([]ending, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT a.notification, a.number, a.provider, coalesce(n.contact, '00000000-0000-0000-0000-000000000000')
-		FROM attempts a LEFT JOIN notifications n ON n.id = a.notification AND n.campaign = a.campaign
+		FROM attempts a LEFT JOIN notifications n ON n.id = a.notification AND n.campaign = $1
 		WHERE a.campaign = $1 AND `+where+` ORDER BY a.notification FOR UPDATE OF a`, append([]any{campaign}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("read attempts: %w", err)
