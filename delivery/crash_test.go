@@ -35,7 +35,7 @@ func (w *world) open(d *Delivery, limit int) *window {
 	b, c := w.claim(d)
 	compiled, err := d.contents.get(w.ctx, w.pool, c.template, c.version)
 	require.NoError(w.t, err)
-	m, err := d.mark(w.ctx, b, c, "fake", before(b.Lo), limit)
+	m, err := d.mark(w.ctx, marking{batch: b, campaign: c, provider: "fake", after: before(b.Lo), limit: limit, attributes: true, first: true})
 	require.NoError(w.t, err)
 	require.True(w.t, m.held)
 	require.Len(w.t, m.all, limit)

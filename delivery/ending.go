@@ -115,7 +115,7 @@ func (e *endings) retry(id, notification kairos.ID, slot time.Time) {
 			e.retries = map[kairos.ID]*batch.Batch{}
 		}
 		b = &batch.Batch{ID: id, Kind: e.kind, Campaign: e.campaign, Channel: e.channel, Priority: priorityOf(e.kind),
-			Slot: slot, Lo: notification, Hi: notification, Ticket: e.ticket}
+			Slot: slot, Lo: notification, Hi: notification, Ticket: e.ticket, Payload: retried{true}}
 		e.retries[id] = b
 	}
 	if slices.Compare(notification[:], b.Lo[:]) < 0 {
@@ -125,6 +125,11 @@ func (e *endings) retry(id, notification kairos.ID, slot time.Time) {
 		b.Hi = notification
 	}
 	b.Size++
+}
+
+// retried marks the batches whose people have attempts already.
+type retried struct {
+	Again bool `json:"again"`
 }
 
 func priorityOf(kind string) int16 {

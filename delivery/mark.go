@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"kairos"
 	"kairos/internal/batch"
@@ -61,6 +62,7 @@ type recipient struct {
 // marked is the outcome of one marking.
 type marked struct {
 	held  bool   // the batch is still the caller's
+	first bool   // by firstSQL: who was judged well has an attempt
 	state string // of the campaign
 	all   []recipient
 }
@@ -85,8 +87,32 @@ const reasonEarly kairos.Reason = "early"
 //
 // $1 batch, $2 epoch, $3 owner, $4 campaign, $5 after, $6 hi, $7 limit,
 // $8 now, $9 provider, $10 channel, $11 marketing, $12 topic, $13 latest,
-// $14 window, $15 and $16 the watermark that the database must hold.
-const markSQL = `
+// $14 window, $15 and $16 the watermark that the database must hold, $17
+// whether attributes are wanted.
+const markSQL = markRules + `
+	CROSS JOIN LATERAL (
+		SELECT coalesce(max(a.number), 0) AS last, count(*) FILTER (WHERE a.state = 'rejected_temp') AS tries
+		FROM attempts a WHERE a.notification = d.id AND a.campaign = $4) t
+), opened AS (
+	INSERT INTO attempts (notification, number, campaign, batch, epoch, provider, state, started_at)
+	SELECT id, last + 1, $4, $1, $2, $9, 'sending', $8 FROM judged WHERE reason IS NULL
+	ON CONFLICT DO NOTHING
+	RETURNING notification, number
+)` + markFound + `
+UNION ALL -- a join would be planned for one row and run for a thousand
+SELECT NULL, notification, NULL, number, 0, '', NULL, NULL, '', '', '', '', '', '', '', NULL FROM opened`
+
+// firstSQL is markSQL for people without any attempt so far: it opens number 1
+// for each. Were there an earlier attempt, live or not, the ledger's keys would
+// refuse the whole of it (unique_violation); then markSQL has to look closer.
+const firstSQL = markRules + `
+	CROSS JOIN LATERAL (SELECT 0 AS last, 0 AS tries) t
+), opened AS (
+	INSERT INTO attempts (notification, number, campaign, batch, epoch, provider, state, started_at)
+	SELECT id, 1, $4, $1, $2, $9, 'sending', $8 FROM judged WHERE reason IS NULL
+)` + markFound
+
+const markRules = `
 WITH fence AS MATERIALIZED (
 	SELECT CASE WHEN EXISTS (SELECT FROM freezes f WHERE f.released_at IS NULL OR b.campaign = ANY (f.held))
 	              OR $15::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM watermarks w WHERE w.id = $15 AND w.n >= $16)
@@ -101,7 +127,7 @@ WITH fence AS MATERIALIZED (
 	ORDER BY n.id LIMIT $7
 ), judged AS MATERIALIZED (
 	SELECT d.id, d.contact, d.planned_at, d.data, p.email, p.first_name, p.last_name, p.locale, p.timezone, p.region,
-	       p.external_id, p.attributes, t.last, t.tries::int AS tries,
+	       p.external_id, CASE WHEN $17 THEN p.attributes END AS attributes, t.last, t.tries::int AS tries,
 	       CASE WHEN d.planned_at > $8 THEN 'early'
 	            WHEN p.id IS NULL THEN 'contact_missing'
 	            WHEN p.erased_at IS NOT NULL THEN 'erased'
@@ -113,73 +139,98 @@ WITH fence AS MATERIALIZED (
 	                          OR $12 <> '' AND p.preferences -> 'topics' ->> $12 = 'false') THEN 'no_consent'
 	       END AS reason
 	FROM due d LEFT JOIN contacts p ON p.id = d.contact
-	CROSS JOIN LATERAL (
-		SELECT coalesce(max(a.number), 0) AS last, count(*) FILTER (WHERE a.state = 'rejected_temp') AS tries
-		FROM attempts a WHERE a.notification = d.id AND a.campaign = $4) t
 	LEFT JOIN LATERAL (
 		SELECT max(CASE WHEN scope = 'marketing' AND x.reason = 'unsubscribed' THEN 'unsubscribed' ELSE 'suppressed' END) AS reason
 		FROM (SELECT scope, reason FROM suppressions
 		      WHERE channel = $10 AND address = sha256(convert_to(lower(p.email), 'UTF8'))
-		      UNION ALL
-		      SELECT scope, reason FROM suppressions WHERE contact = d.contact AND channel = $10) x
-		WHERE scope = 'all' OR $11) s ON true
-), opened AS (
-	INSERT INTO attempts (notification, number, campaign, batch, epoch, provider, state, started_at)
-	SELECT id, last + 1, $4, $1, $2, $9, 'sending', $8 FROM judged WHERE reason IS NULL
-	ON CONFLICT DO NOTHING
-	RETURNING notification, number
-)
+		      UNION ALL -- on an empty table the channel's index would look as good as the person's
+		      SELECT scope, reason FROM suppressions WHERE contact = d.contact AND channel || '' = $10) x
+		WHERE scope = 'all' OR $11) s ON true`
+
+const markFound = `
 SELECT state, NULL::uuid AS id, NULL::uuid AS contact, 0 AS number, 0 AS tries, '' AS reason, NULL::timestamptz AS planned_at, NULL::jsonb AS data,
        '' AS email, '' AS first, '' AS last, '' AS locale, '' AS zone, '' AS region, '' AS external, NULL::jsonb AS attributes FROM fence
-UNION ALL -- a join would be planned for one row and run for a thousand
-SELECT NULL, notification, NULL, number, 0, '', NULL, NULL, '', '', '', '', '', '', '', NULL FROM opened
 UNION ALL
-SELECT NULL, id, contact, 0, tries, coalesce(reason, ''), planned_at, data, coalesce(email, ''), coalesce(first_name, ''), coalesce(last_name, ''),
+SELECT NULL, id, contact, CASE WHEN reason IS NULL THEN last + 1 ELSE 0 END, tries, coalesce(reason, ''), planned_at, data,
+       coalesce(email, ''), coalesce(first_name, ''), coalesce(last_name, ''),
        coalesce(locale, ''), coalesce(timezone, ''), coalesce(region, ''), coalesce(external_id, ''), attributes FROM judged`
+
+// marking is what one marking asks for.
+type marking struct {
+	batch      *batch.Claimed
+	campaign   *campaign
+	provider   string
+	after      kairos.ID
+	limit      int
+	attributes bool // of the people are wanted
+	first      bool // nobody is thought to have an attempt yet
+}
 
 // mark opens attempts for up to limit notifications after a place and commits
 // them, in one round trip. Whoever calls it owns the attempts it opened: each
 // must be ended by settle.
-func (d *Delivery) mark(ctx context.Context, b *batch.Claimed, c *campaign, provider string, after kairos.ID, limit int) (*marked, error) {
+func (d *Delivery) mark(ctx context.Context, g marking) (m *marked, err error) {
+	if g.first {
+		if m, err = d.markBy(ctx, g, firstSQL); err == nil || !isTaken(err) {
+			return m, err
+		}
+	}
+	return d.markBy(ctx, g, markSQL)
+}
+
+// isTaken reports whether a row of that key exists already (unique_violation).
+func isTaken(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "23505"
+}
+
+func (d *Delivery) markBy(ctx context.Context, g marking, sql string) (*marked, error) {
+	b, c := g.batch, g.campaign
 	var latest *time.Time
 	if c.spec.Latest != nil {
 		latest = c.spec.Latest
 	}
 	tideID, tideN := d.tide.Load().mark()
-	m := &marked{all: make([]recipient, 0, limit)}
+	m := &marked{first: sql == firstSQL, all: make([]recipient, 0, g.limit)}
 	q := &pgx.Batch{} // without BEGIN: one implicit transaction
 	q.Queue(`SELECT pg_advisory_xact_lock_shared($1), `+ledgerSettings, int64(suppressionLock))
-	q.Queue(markSQL, b.Batch, b.Epoch, b.Owner, b.Campaign, zeroID(after), b.Hi, limit, d.clock.Now(), provider, string(b.Channel),
-		c.spec.Marketing(), c.spec.Topic, latest, c.window(), tideID, tideN).Query(func(rows pgx.Rows) error {
-		opened := make(map[kairos.ID]int32, limit)
-		for rows.Next() {
-			var state *string
-			var planned *time.Time
-			var r recipient
-			err := rows.Scan(&state, &r.id, &r.contact, &r.number, &r.tries, &r.reason, &planned, &r.data,
-				&r.email, &r.first, &r.last, &r.locale, &r.zone, &r.region, &r.external, &r.attributes)
-			switch {
-			case err != nil:
-				return err
-			case state != nil:
-				m.held, m.state = true, *state
-			case planned == nil:
-				opened[r.id] = r.number
-			default:
-				r.planned = *planned
-				m.all = append(m.all, r)
-			}
-		}
-		for i := range m.all {
-			m.all[i].number = opened[m.all[i].id]
-		}
-		slices.SortFunc(m.all, func(a, b recipient) int { return slices.Compare(a.id[:], b.id[:]) })
-		return rows.Err()
-	})
+	q.Queue(sql, b.Batch, b.Epoch, b.Owner, b.Campaign, zeroID(g.after), b.Hi, g.limit, d.clock.Now(), g.provider, string(b.Channel),
+		c.spec.Marketing(), c.spec.Topic, latest, c.window(), tideID, tideN, g.attributes).Query(m.read)
 	if err := d.pool.SendBatch(ctx, q).Close(); err != nil {
 		return nil, fmt.Errorf("mark attempts of batch %s: %w", b.Batch, err)
 	}
 	return m, nil
+}
+
+// read takes the rows of a marking: the fence, those whom the rules judged, and
+// which attempts were opened.
+func (m *marked) read(rows pgx.Rows) error {
+	opened := map[kairos.ID]int32{}
+	for rows.Next() {
+		var state *string
+		var planned *time.Time
+		var r recipient
+		err := rows.Scan(&state, &r.id, &r.contact, &r.number, &r.tries, &r.reason, &planned, &r.data,
+			&r.email, &r.first, &r.last, &r.locale, &r.zone, &r.region, &r.external, &r.attributes)
+		switch {
+		case err != nil:
+			return err
+		case state != nil:
+			m.held, m.state = true, *state
+		case planned == nil:
+			opened[r.id] = r.number
+		default:
+			r.planned = *planned
+			m.all = append(m.all, r)
+		}
+	}
+	if !m.first {
+		for i := range m.all {
+			m.all[i].number = opened[m.all[i].id]
+		}
+	}
+	slices.SortFunc(m.all, func(a, b recipient) int { return slices.Compare(a.id[:], b.id[:]) })
+	return rows.Err()
 }
 
 // addressHash is how a suppression names an address.

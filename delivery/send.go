@@ -59,7 +59,7 @@ func (d *Delivery) send(ctx context.Context, ref kairos.Ref) error {
 	defer closeGate(nil)
 	defer context.AfterFunc(ctx, func() { closeGate(errStopping) })()
 
-	r := &run{d: d, b: b, ctx: ctx, gate: gate}
+	r := &run{d: d, b: b, ctx: ctx, gate: gate, first: b.Epoch == 1 && b.Payload == nil}
 	if err := r.all(); err != nil {
 		return fmt.Errorf("send batch %s: %w", b.Batch, err)
 	}
@@ -74,6 +74,7 @@ type run struct {
 	ctx   context.Context // of the caller: its end is a stop
 	gate  context.Context // ends with the lease or with ctx; while it lives, calls may begin
 
+	first   bool // nobody of the batch is thought to have an attempt yet; a marking finds out
 	windows sync.WaitGroup
 	slots   chan struct{} // windows under way
 
@@ -226,12 +227,16 @@ func share(limit, left int) int {
 func (r *run) mark(route *route, after kairos.ID, limit int) (*marked, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), 15*time.Second)
 	defer cancel()
-	m, err := r.d.mark(ctx, r.b, r.sheet.campaign, route.Name(), after, limit)
+	m, err := r.d.mark(ctx, marking{
+		batch: r.b, campaign: r.sheet.campaign, provider: route.Name(), after: after, limit: limit,
+		attributes: r.sheet.attributes, first: r.first,
+	})
 	if err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.first = m.first // or else somebody had an attempt, and others may
 	for i := range m.all {
 		if m.all[i].number > 0 {
 			r.opened = append(r.opened, m.all[i].id)
