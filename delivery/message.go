@@ -57,25 +57,33 @@ type links struct {
 	id kairos.ID
 }
 
-func (l *links) mint(p token.Purpose, no uint16, destination string) string {
-	return l.s.d.opts.Keyring.Mint(token.Claims{Purpose: p, Campaign: l.s.campaign.id, Notification: l.id, Link: no, Destination: destination})
+// url returns base + path + token + end, or "" for claims without a token.
+func (l *links) url(path string, p token.Purpose, no uint16, destination, end string) string {
+	var room [512]byte
+	b := append(append(room[:0], l.s.d.base...), path...)
+	n := len(b)
+	b = l.s.d.opts.Keyring.AppendMint(b, token.Claims{Purpose: p, Campaign: l.s.campaign.id, Notification: l.id, Link: no, Destination: destination})
+	if len(b) == n {
+		return ""
+	}
+	return string(append(b, end...))
 }
 
 // Link implements content.Tracker.
 func (l *links) Link(no uint16, destination string) (string, error) {
-	tok := l.mint(token.PurposeClick, no, l.s.tagged(destination))
-	if tok == "" {
+	u := l.url("/c/", token.PurposeClick, no, l.s.tagged(destination), "")
+	if u == "" {
 		return "", kairos.Invalid("destination", "is too long for a link")
 	}
-	return l.s.d.base + "/c/" + tok, nil
+	return u, nil
 }
 
 // Pixel implements content.Tracker.
-func (l *links) Pixel() string { return l.s.d.base + "/o/" + l.mint(token.PurposeOpen, 0, "") + ".gif" }
+func (l *links) Pixel() string { return l.url("/o/", token.PurposeOpen, 0, "", ".gif") }
 
 // Unsubscribe implements content.Tracker.
 func (l *links) Unsubscribe() string {
-	return l.s.d.base + "/u/" + l.mint(token.PurposeUnsubscribe, 0, "")
+	return l.url("/u/", token.PurposeUnsubscribe, 0, "", "")
 }
 
 // tagged adds the campaign's UTM parameters to a destination, except those it
@@ -198,18 +206,43 @@ func (s *sheet) data(r *recipient, now time.Time) (content.Data, error) {
 // addressOf reads the mailbox of a person. A person without a valid one is
 // kairos.ErrInvalid.
 func addressOf(r *recipient) (Address, error) {
+	if isPlain(r.email) {
+		return Address{Name: nameOf(r), Email: r.email}, nil
+	}
 	parsed, err := mail.ParseAddress(r.email)
 	if err != nil || parsed.Name != "" || parsed.Address != strings.TrimSpace(r.email) || strings.ContainsFunc(parsed.Address, unicode.IsControl) {
 		return Address{}, kairos.Invalid("email", "is not an address")
 	}
-	name := strings.TrimSpace(r.first + " " + r.last)
-	name = strings.Map(func(c rune) rune {
+	return Address{Name: nameOf(r), Email: parsed.Address}, nil
+}
+
+// isPlain tells addresses of letters, digits, dots and dashes with one at sign,
+// of which net/mail would return every one as it is.
+func isPlain(s string) bool {
+	at, last := -1, byte('.')
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '+':
+		case c == '.' && last != '.':
+		case c == '@' && at < 0 && last != '.':
+			at, c = i, '.' // neither part begins with a dot
+		default:
+			return false
+		}
+		last = c
+	}
+	return at > 0 && last != '.'
+}
+
+// nameOf is how a person is addressed, on one line.
+func nameOf(r *recipient) string {
+	return strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) || c == '\u2028' || c == '\u2029' {
 			return ' '
 		}
 		return c
-	}, name)
-	return Address{Name: name, Email: parsed.Address}, nil
+	}, strings.TrimSpace(r.first+" "+r.last))
 }
 
 // returnPath is the envelope sender of an attempt: a bounce comes back to it.

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"net/mail"
 	"net/url"
 	"strings"
 	"testing"
@@ -137,5 +138,22 @@ func TestOptions(t *testing.T) {
 		_, err := New(nil, kairos.SystemClock{}, o)
 		require.ErrorIs(t, err, kairos.ErrInvalid, name)
 		require.ErrorContains(t, err, name)
+	}
+}
+
+// TestPlainAddresses: what is called plain is what net/mail returns unchanged.
+func TestPlainAddresses(t *testing.T) {
+	for s, plain := range map[string]bool{
+		"ann@example.org": true, "A.n-n_+1@sub.example.org": true, "ann@localhost": true,
+		"": false, "@": false, "ann@": false, "@example.org": false, ".ann@example.org": false, "ann.@example.org": false, "a..n@example.org": false,
+		"ann@.org": false, "ann@example.": false, "a@b@c": false, "a b@example.org": false, "ann@example.org ": false, "Ann <a@example.org>": false,
+		"änn@example.org": false, "ann\n@example.org": false, `"a"@example.org`: false, "ann@[1.2.3.4]": false,
+	} {
+		require.Equal(t, plain, isPlain(s), s)
+		if plain {
+			a, err := mail.ParseAddress(s)
+			require.NoError(t, err)
+			require.Equal(t, &mail.Address{Address: s}, a)
+		}
 	}
 }

@@ -64,7 +64,7 @@ func (c *conn) reply() (reply, error) {
 		if len(line) > 4 {
 			r.text = line[4:]
 			if n := enhancedLen(r.text); n > 0 {
-				r.enhanced = string(r.text[:n])
+				r.enhanced = enhancedCode(r.text[:n])
 				r.text = bytes.TrimLeft(r.text[n:], " ")
 			}
 		} else {
@@ -102,11 +102,21 @@ func enhancedLen(s []byte) int {
 	return 0
 }
 
+// enhancedCode returns the code as a string, made only where it is rare.
+func enhancedCode(b []byte) string {
+	for _, usual := range [...]string{"2.0.0", "2.1.0", "2.1.5"} {
+		if string(b) == usual {
+			return usual
+		}
+	}
+	return string(b)
+}
+
 // result says what a reply means for the letter.
 func (r reply) result(at phase, l *letter) delivery.Result {
-	code := strconv.Itoa(r.code)
-	if r.enhanced != "" {
-		code += " " + r.enhanced
+	code := "250 2.0.0"
+	if r.code != 250 || r.enhanced != "2.0.0" {
+		code = strings.TrimSuffix(strconv.Itoa(r.code)+" "+r.enhanced, " ")
 	}
 	if at == phaseDot && r.code/100 == 2 {
 		return delivery.Result{Outcome: delivery.Accepted, Code: code, ProviderID: queueID(redact(r.text, l, 200))}
@@ -168,6 +178,9 @@ func (r reply) badAddress() bool {
 // redact returns at most n bytes of printable text without any address.
 func redact(text []byte, l *letter, n int) string {
 	local, _, _ := strings.Cut(l.to, "@")
+	if isTame(text, local) {
+		return string(text[:min(len(text), n)])
+	}
 	words := strings.FieldsFunc(string(text), func(r rune) bool { return r <= ' ' || r >= 0x7f })
 	for i, w := range words {
 		if strings.Contains(w, "@") || len(local) > 2 && strings.Contains(strings.ToLower(w), strings.ToLower(local)) {
@@ -176,6 +189,20 @@ func redact(text []byte, l *letter, n int) string {
 	}
 	s := strings.Join(words, " ")
 	return s[:min(len(s), n)]
+}
+
+// isTame tells printable text of single words that names no address, nor the
+// local part of one.
+func isTame(text []byte, local string) bool {
+	last := byte(' ')
+	for i, c := range text {
+		if c < ' ' || c >= 0x7f || c == '@' || c == ' ' && last == ' ' ||
+			len(local) > 2 && len(text)-i >= len(local) && c|0x20 == local[0]|0x20 && bytes.EqualFold(text[i:i+len(local)], []byte(local)) {
+			return false
+		}
+		last = c
+	}
+	return last != ' '
 }
 
 // queueID finds the server's name for the message in its answer: what follows

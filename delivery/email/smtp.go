@@ -232,7 +232,7 @@ func (p *Provider) compose(dst []byte, m *delivery.Message, l *letter) (_ []byte
 			return dst, err
 		}
 	}
-	out = stuffDots(out, start)
+	out = append(out, dot...) // no line of ours begins with a dot, see appendQuoted
 	l.size = len(out) - start
 	return out, nil
 }

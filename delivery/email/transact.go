@@ -14,6 +14,7 @@ import (
 // errClosing: the server said 421 and ends the connection.
 var errClosing = errors.New("server closes the connection")
 
+// dot ends a message (RFC 5321, 4.1.1.4).
 const dot = ".\r\n"
 
 // send carries letters over the connection, one transaction after the other, and
@@ -226,23 +227,4 @@ func (c *conn) stale(ctx context.Context, fresh bool, err error) error {
 		return errStale
 	}
 	return err
-}
-
-// stuffDots doubles dots at the beginning of lines (RFC 5321, 4.5.2) in
-// b[start:] and appends the final dot. Our own messages have no such line.
-func stuffDots(b []byte, start int) []byte {
-	msg := b[start:]
-	if bytes.HasPrefix(msg, []byte(".")) || bytes.Contains(msg, []byte("\n.")) {
-		src := bytes.Clone(msg)
-		b = b[:start]
-		at := true
-		for _, c := range src {
-			if at && c == '.' {
-				b = append(b, '.')
-			}
-			b = append(b, c)
-			at = c == '\n'
-		}
-	}
-	return append(b, dot...)
 }
