@@ -126,7 +126,7 @@ func (t *trial) judge() {
 		t.breach("%d unknown, at most %d can have been in flight", r.Unknown, r.Allowed)
 	}
 	if len(r.Resumed) > 0 {
-		r.note("a worker went on with the last batch of a victim after %s at p99", percentile(r.Resumed).Round(100*time.Millisecond))
+		r.note("somebody worked on the last of its batches again after %s at p99", percentile(r.Resumed).Round(100*time.Millisecond))
 	}
 	if p99 := r.takeOver(); p99 > promised {
 		t.breach("take-over after %s", p99.Round(time.Millisecond))
