@@ -47,8 +47,12 @@ func daylightSaving(t *trial) {
 		at := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 		for end := at.AddDate(pick(t, 4, 30), 0, 0); ; {
 			_, change := at.In(loc).ZoneBounds()
-			if change.IsZero() || change.After(end) {
+			if change.IsZero() || change.After(end) || at.After(end) {
 				break
+			}
+			if !change.After(at) { // the time package errs in some zones' far future
+				at = at.AddDate(0, 0, 1)
+				continue
 			}
 			t.res.Faults++
 			for minutes := -180; minutes <= 180; minutes += 15 {
