@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -51,7 +52,7 @@ func (w *world) active(contact kairos.ID, day time.Time) map[int]int {
 	w.t.Helper()
 	var activity []float32
 	err := w.pool.QueryRow(w.t.(*testing.T).Context(), `SELECT activity FROM profiles WHERE contact = $1`, contact).Scan(&activity)
-	if err == pgx.ErrNoRows {
+	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	require.NoError(w.t, err)

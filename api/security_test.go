@@ -191,7 +191,7 @@ func TestCanaries(t *testing.T) {
 	t.Parallel()
 	const address, name, phone = "canary.4711@bird.example", "Canarybird", "+491715550000"
 	registry := prometheus.NewRegistry()
-	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }))
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
 	t.Cleanup(receiver.Close)
 	panics := false
 	w := newWorld(t, func(o *Options) {
