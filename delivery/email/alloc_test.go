@@ -54,5 +54,5 @@ func TestAllocationsOfATransaction(t *testing.T) {
 		require.Equal(t, delivery.Result{Outcome: delivery.Accepted, Code: "250 2.0.0", ProviderID: "K1"}, r)
 	}
 	t.Logf("%.1f allocations a message", allocs)
-	require.LessOrEqual(t, allocs, 3.9)
+	require.LessOrEqual(t, allocs, 1.3)
 }

@@ -50,7 +50,7 @@ func (c *Composer) AppendMessage(dst []byte, m *delivery.Message) ([]byte, error
 	}
 	e := c.encoded(m.Content)
 	if n := e.size + 4096; cap(dst)-len(dst) < n {
-		dst = append(make([]byte, 0, len(dst)+n), dst...)
+		dst = append(make([]byte, 0, max(len(dst)+n, 2*cap(dst))), dst...)
 	}
 	out, err := appendHeaders(dst, m)
 	if err != nil {

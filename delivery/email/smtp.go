@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -202,13 +203,19 @@ func (p *Provider) Send(ctx context.Context, msgs []*delivery.Message) []deliver
 			continue
 		}
 		// A later message may move the buffer; this one's bytes stay as they are.
-		l.body = bodies[start:len(bodies):len(bodies)]
+		end := len(bodies)
+		bodies = slices.Grow(bodies, room)[:end+room]
+		l.body = bodies[start:end:len(bodies)]
 		letters = append(letters, l)
 	}
 	*buf = bodies
 	p.deliver(ctx, letters)
 	return results
 }
+
+// room is left behind each message for the commands of the next one, so that
+// both go out in one write without a copy.
+const room = 768
 
 // compose writes one message at the end of dst.
 func (p *Provider) compose(dst []byte, m *delivery.Message, l *letter) (_ []byte, err error) {

@@ -59,8 +59,7 @@ func (c *conn) send(ctx context.Context, letters []letter) (done int, err error)
 		if next := i + 1; c.pipeline && next < len(letters) && (c.limit == 0 || letters[next].size <= c.limit) &&
 			c.messages < c.p.opts.MaxMessages && delivery.MayBegin(ctx) {
 			// RFC 2920, 3.1: what follows the final dot may travel with it.
-			c.out = append(append(c.out[:0], l.body...), c.commands(&letters[next])...)
-			out, announced = c.out, true
+			out, announced = c.appendCommands(l.body, &letters[next]), true
 		}
 		err = c.finish(ctx, l, out)
 		done++
@@ -88,15 +87,14 @@ func (c *conn) within(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// commands returns the group that begins a transaction.
-func (c *conn) commands(l *letter) []byte {
-	b := make([]byte, 0, 256)
+// appendCommands appends the group that begins a transaction.
+func (c *conn) appendCommands(b []byte, l *letter) []byte {
 	if c.dirty {
 		b = append(b, "RSET\r\n"...)
 	}
 	b = append(append(append(b, "MAIL FROM:<"...), l.from...), '>')
 	if c.limit > 0 {
-		b = fmt.Appendf(b, " SIZE=%d", l.size)
+		b = strconv.AppendInt(append(b, " SIZE="...), int64(l.size), 10)
 	}
 	b = append(b, "\r\nRCPT TO:<"...)
 	b = append(append(b, l.to...), ">\r\nDATA\r\n"...)
@@ -111,10 +109,12 @@ func (c *conn) open(ctx context.Context, l *letter, announced bool) (bool, error
 	if err := c.within(ctx, c.p.opts.CommandTimeout); err != nil {
 		return false, err
 	}
-	group := c.commands(l)
-	if announced {
-		group = nil
-	} else if c.pipeline {
+	var group []byte // what is still to be written, one command at a time
+	if !announced {
+		c.out = c.appendCommands(c.out[:0], l)
+		group = c.out
+	}
+	if !announced && c.pipeline {
 		if _, err := c.write(group); err != nil {
 			return false, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
 		}
