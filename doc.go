@@ -13,9 +13,10 @@
 //  2. creation.Expand cuts the audience into pages of 10,000 contacts by
 //     keyset; each page is a batch for planning.
 //  3. orchestration.Plan decides for each person of a page: consent,
-//     suppression, channel, quiet hours, holdout, arm, slot. Each gets a
-//     notification with a state or a named reason; those to be sent are cut
-//     into batches of up to 1,000 that are due at their slot.
+//     suppression, channel, quiet hours, holdout, arm, slot; where hours are
+//     chosen, by the active timing model. Each gets a notification with a
+//     state or a named reason; those to be sent are cut into batches of up to
+//     1,000 that are due at their slot.
 //  4. The queue rings for batches whose slot has come. delivery.Send claims
 //     one, commits each attempt as "sending" before the first byte leaves,
 //     renders, hands over to a provider, and records what became of it.
@@ -24,6 +25,9 @@
 //     the event log.
 //  6. analysis.Fold turns the log into funnels, returns and profiles; api and
 //     api/dashboard show them.
+//  7. analysis/timing learns from explored deliveries, with the mathematics of
+//     dto, whether the hour matters and to whom. A model is tried on a share
+//     of the traffic, promoted by a person, and read by the next planning.
 //
 // cmd/kairos/pipeline.go connects these steps on one screen.
 //
@@ -34,13 +38,15 @@
 //	notification  planned -> accepted | failed | unknown | cancelled | skipped;  skipped and held_out from the start
 //	attempt       sending -> accepted | rejected_temp | rejected_perm | not_sent | unknown
 //	              unknown -> accepted | not_sent | abandoned | resend_forced
+//	timing model  training -> candidate -> canary -> active -> retired;  rejected | failed on the way
 //
 // # Who writes which table
 //
 //	creation           contacts, segments, templates, template_versions, campaigns, audience_pages, imports, import_chunks
-//	orchestration      notifications (rows); their outcome columns belong to delivery
-//	delivery           attempts, suppressions
-//	analysis           journeys, actions, rollups, revenue, conversions, subscriptions, subscription_deliveries
+//	orchestration      notifications (rows), experiments; the outcome columns of notifications belong to delivery
+//	delivery           attempts, suppressions, delivery_state, watermarks, freezes
+//	analysis           journeys, actions, rollups, revenue, conversions, profiles, subscriptions, subscription_deliveries
+//	analysis/timing    exposures, timing_models, timing_decisions, timing_scores, timing_days, timing_state
 //	internal/eventlog  events, event_keys, event_cursors, tickets
 //	internal/batch     batches
 //	api                api_keys, idempotency_keys

@@ -47,7 +47,8 @@ const (
 	// CampaignFinished: every recipient is in a final or an unknown state.
 	CampaignFinished = "campaign.finished"
 
-	// NotificationPlanned: a person, a channel, an arm and a moment were chosen.
+	// NotificationPlanned: a person, a channel, an arm and a moment were chosen; where a timing
+	// model or stated hours had a say, data holds model, rank, asked, outside and fallback.
 	NotificationPlanned = "notification.planned"
 	// NotificationSkipped: the person is not written to; data.reason says why.
 	NotificationSkipped = "notification.skipped"

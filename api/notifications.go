@@ -129,7 +129,7 @@ type Explanation struct {
 	Reason       *string         `json:"reason"`
 	Arm          string          `json:"arm"`
 	Propensity   float64         `json:"propensity" doc:"Of the slot within the arm."`
-	Model        *int            `json:"model" doc:"Version of the timing model; null: none was active."`
+	Model        *int            `json:"model" doc:"Version of the timing model that chose the hour; null: none did."`
 	Slot         ExplainedSlot   `json:"slot"`
 	Channel      string          `json:"channel"`
 	Rules        []ExplainedRule `json:"rules" doc:"In the order asked."`
