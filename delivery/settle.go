@@ -18,25 +18,34 @@ import (
 
 // settleSQL moves attempts out of one state, and with each its notification.
 // An attempt that is in another state by now is left alone, with everything
-// that would have followed.
+// that would have followed. It returns the places, from 1, of those that moved.
 //
 // $1 campaign, $2 the state they must be in, $3 now; then one array each:
-// $4 notification, $5 number, $6 state, $7 provider's id, $8 code, $9 detail,
+// $4 notification, $5 number, $6 provider's id, $7 code, $8 state, $9 detail,
 // $10 the notification's state, $11 its reason, $12 its new batch,
 // $13 evidence.
 const settleSQL = `
 WITH given AS (
 	SELECT * FROM unnest($4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::uuid[], $13::text[])
-		AS g(id, number, state, provider_id, code, detail, note, reason, batch, evidence)
+		WITH ORDINALITY AS g(id, number, provider_id, code, state, detail, note, reason, batch, evidence, place)` + settleGiven
+
+// acceptSQL is settleSQL for attempts that were all accepted, with no more to
+// tell of them: it takes $1 to $7.
+const acceptSQL = `
+WITH given AS (
+	SELECT *, 'accepted' AS state, '' AS detail, 'accepted' AS note, '' AS reason, NULL::uuid AS batch, '' AS evidence
+	FROM unnest($4::uuid[], $5::int[], $6::text[], $7::text[]) WITH ORDINALITY AS g(id, number, provider_id, code, place)` + settleGiven
+
+const settleGiven = `
 	-- True of every row; planners take it for one row and look the attempts up by key.
-	WHERE number BETWEEN 1 AND 1000000000 AND state BETWEEN 'a' AND 'z'
+	WHERE number BETWEEN 1 AND 1000000000 AND place BETWEEN 1 AND 1000000000
 ), moved AS (
 	UPDATE attempts a SET state = g.state, ended_at = coalesce(a.ended_at, $3),
 	       provider_id = coalesce(nullif(g.provider_id, ''), a.provider_id), code = coalesce(nullif(g.code, ''), a.code),
 	       detail = coalesce(nullif(g.detail, ''), a.detail), evidence = coalesce(nullif(g.evidence, ''), a.evidence)
 	FROM given g
 	WHERE a.notification = g.id AND a.number = g.number AND a.campaign = $1 AND a.state = $2
-	RETURNING a.notification, a.number, g.note, g.reason AS why, g.batch AS retry
+	RETURNING g.place, a.notification, g.note, g.reason AS why, g.batch AS retry
 ), noted AS (
 	UPDATE notifications n SET state = m.note, reason = coalesce(nullif(m.why, ''), n.reason),
 	       done_at = CASE WHEN m.note <> 'planned' THEN $3 END, batch = coalesce(m.retry, n.batch)
@@ -45,7 +54,7 @@ WITH given AS (
 	  AND (n.state IN ('planned', 'unknown') OR n.state = 'cancelled' AND m.note <> 'planned')
 	  AND (m.note <> n.state OR m.retry IS NOT NULL)
 )
-SELECT notification, number FROM moved`
+SELECT place FROM moved`
 
 // change is one attempt that really moved.
 type change struct {
@@ -138,52 +147,75 @@ func (d *Delivery) move(ctx context.Context, tx pgx.Tx, e *endings) ([]change, e
 }
 
 func (d *Delivery) moveFrom(ctx context.Context, tx pgx.Tx, e *endings, state string, todo []*ending) (moved []change, left []*ending, err error) {
-	n := len(todo)
-	ids, numbers, states := make([]kairos.ID, 0, n), make([]int32, 0, n), make([]string, 0, n)
-	providers, codes, details, evidence := make([]string, 0, n), make([]string, 0, n), make([]string, 0, n), make([]string, 0, n)
-	notes, reasons, retries := make([]string, 0, n), make([]string, 0, n), make([]kairos.ID, 0, n)
-	byRef := make(map[kairos.AttemptRef]change, n)
+	given := make([]change, 0, len(todo))
+	plain := state == kairos.AttemptSending // all of them accepted, nothing else to tell
 	for _, end := range todo {
 		to, ok := next(state, end.trigger)
 		if !ok {
 			left = append(left, end)
 			continue
 		}
-		retry := end.retry
-		if state == kairos.AttemptUnknown && end.note == kairos.StatePlanned && retry.IsZero() {
+		if state == kairos.AttemptUnknown && end.note == kairos.StatePlanned && end.retry.IsZero() {
 			// Its batch may be over by now, so it gets one of its own.
 			if e.late.IsZero() {
 				e.late = kairos.NewID()
 			}
 			e.retry(e.late, end.id, e.at)
-			retry = e.late
-			end.retry = retry
+			end.retry = e.late
 		}
-		ids, numbers, states = append(ids, end.id), append(numbers, end.number), append(states, to)
-		providers, codes, details = append(providers, end.result.ProviderID), append(codes, end.result.Code), append(details, end.result.Detail)
-		notes, reasons, retries, evidence = append(notes, end.note), append(reasons, string(end.reason)), append(retries, retry), append(evidence, end.evidence)
-		byRef[kairos.AttemptRef{Notification: end.id, Number: end.number}] = change{end, state, to}
+		plain = plain && to == kairos.AttemptAccepted && end.note == kairos.StateAccepted &&
+			end.result.Detail == "" && end.reason == "" && end.evidence == "" && end.retry.IsZero()
+		given = append(given, change{end, state, to})
 	}
-	if len(ids) == 0 {
+	if len(given) == 0 {
 		return nil, left, nil
 	}
-	rows, err := tx.Query(ctx, settleSQL, e.campaign, state, e.at, ids, numbers, states, providers, codes, details, notes, reasons, retries, evidence)
+	query, args := settleSQL, columnsOf(given, plain)
+	if plain {
+		query = acceptSQL
+	}
+	rows, err := tx.Query(ctx, query, append([]any{e.campaign, state, e.at}, args...)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("move attempts from %s: %w", state, err)
 	}
-	var ref kairos.AttemptRef
-	_, err = pgx.ForEachRow(rows, []any{&ref.Notification, &ref.Number}, func() error {
-		moved = append(moved, byRef[ref])
-		delete(byRef, ref)
+	stayed := make([]bool, len(given))
+	for i := range stayed {
+		stayed[i] = true
+	}
+	moved = make([]change, 0, len(given))
+	var place int64
+	_, err = pgx.ForEachRow(rows, []any{&place}, func() error {
+		moved = append(moved, given[place-1])
+		stayed[place-1] = false
 		return nil
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("move attempts from %s: %w", state, err)
 	}
-	for _, c := range byRef {
-		left = append(left, c.ending)
+	for i, c := range given {
+		if stayed[i] {
+			left = append(left, c.ending)
+		}
 	}
 	return moved, left, nil
+}
+
+// columnsOf returns the arrays of settleSQL, or the first four for acceptSQL.
+func columnsOf(given []change, plain bool) []any {
+	n := len(given)
+	ids, numbers, providers, codes := make([]kairos.ID, n), make([]int32, n), make([]string, n), make([]string, n)
+	for i, c := range given {
+		ids[i], numbers[i], providers[i], codes[i] = c.id, c.number, c.result.ProviderID, c.result.Code
+	}
+	if plain {
+		return []any{ids, numbers, providers, codes}
+	}
+	states, details, notes, reasons, evidence := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	retries := make([]kairos.ID, n)
+	for i, c := range given {
+		states[i], details[i], notes[i], reasons[i], evidence[i], retries[i] = c.is, c.result.Detail, c.note, string(c.reason), c.evidence, c.retry
+	}
+	return []any{ids, numbers, providers, codes, states, details, notes, reasons, retries, evidence}
 }
 
 // insertRetries adds the batches that changes have moved notifications to.
