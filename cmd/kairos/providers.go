@@ -13,6 +13,7 @@ import (
 	"kairos/delivery/inbox"
 	"kairos/delivery/sendgrid"
 	"kairos/internal/devstack"
+	"kairos/internal/spool"
 )
 
 // providers makes the configured providers, in the order of failover.
@@ -83,14 +84,13 @@ func (p *system) webhooks() (map[string]http.Handler, error) {
 
 // record spools events of a provider; it returns when they are durable.
 func (p *system) record(ctx context.Context, events []kairos.Event) error {
-	for _, e := range events {
+	records := make([]spool.Record, len(events))
+	for i, e := range events {
 		payload, err := json.Marshal(kairos.Hit{Event: e})
 		if err != nil {
 			return fmt.Errorf("spool event: %w", err)
 		}
-		if err := p.spool.Append(ctx, e.ID, payload); err != nil {
-			return err
-		}
+		records[i] = spool.Record{ID: e.ID, Payload: payload}
 	}
-	return nil
+	return p.spool.AppendMany(ctx, records)
 }

@@ -79,7 +79,7 @@ func (q *Queue) enqueue(ctx context.Context, kind string, ref kairos.Ref) error 
 		return err
 	}
 	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(kind, payload),
-		asynq.Queue(queueOf(kind)),
+		asynq.Queue(queueOf(kind, ref.Epoch)),
 		asynq.TaskID(fmt.Sprintf("%s:%s:%d", kind, ref.Batch, ref.Epoch)),
 		asynq.MaxRetry(3), // 0 would archive, that is lose, the task of a killed worker
 		asynq.Timeout(time.Hour),

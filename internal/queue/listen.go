@@ -33,7 +33,9 @@ func (l *listeners) look(ctx context.Context) error {
 	heard, names := map[kairos.Ref]bool{}, map[string]bool{}
 	var silent []kairos.Ref
 	for _, k := range kinds {
-		names[queueOf(k)] = true
+		for _, name := range queuesOf(k) {
+			names[name] = true
+		}
 	}
 	for name := range names {
 		tasks, err := inspector.ListActiveTasks(name, asynq.PageSize(1000))

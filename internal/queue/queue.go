@@ -143,13 +143,24 @@ func stageOf(kind string) string {
 	return stage
 }
 
-// queueOf names the asynq queue: the stage's, or for transactional messages
-// one of their own that goes first.
-func queueOf(kind string) string {
+// queuesOf names the asynq queues of a kind, the first served first:
+// transactional messages have one of their own, and what is issued again goes
+// ahead of what is new, so that taking over a dead worker's batch doesn't wait
+// behind a window of others.
+func queuesOf(kind string) []string {
 	if kind == kairos.KindUrgent {
-		return "delivery_first"
+		return []string{"delivery_first"}
 	}
-	return serverOf(kind)
+	return []string{serverOf(kind) + "_again", serverOf(kind)}
+}
+
+// queueOf names the queue that a batch of a kind is rung for in.
+func queueOf(kind string, epoch int32) string {
+	names := queuesOf(kind)
+	if epoch > 1 {
+		return names[0]
+	}
+	return names[len(names)-1]
 }
 
 // distribution serves web hooks, and training the timing models: whoever waits

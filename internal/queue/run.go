@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,9 +45,11 @@ func (q *Queue) start(ctx context.Context) ([]*asynq.Server, error) {
 		if queues[stage] == nil {
 			queues[stage] = map[string]int{}
 		}
-		queues[stage][queueOf(kind)] = 1
+		for i, name := range slices.Backward(queuesOf(kind)) {
+			queues[stage][name] = 5 - 4*i // what is issued again before what is new
+		}
 		if kind == kairos.KindUrgent {
-			queues[stage][queueOf(kind)] = 9
+			queues[stage][queueOf(kind, 1)] = 9
 		}
 	}
 	var servers []*asynq.Server
