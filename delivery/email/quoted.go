@@ -8,7 +8,15 @@ const (
 )
 
 // plainByte tells the bytes that stand for themselves in quoted-printable.
-func plainByte(c byte) bool { return c >= ' ' && c <= '~' && c != '=' || c == '\t' }
+func plainByte(c byte) bool { return plainBytes[c] }
+
+// plainBytes is never written to.
+var plainBytes = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= ' ' && c <= '~' && c != '=' || c == '\t'
+	}
+	return t
+}()
 
 // appendQuoted appends s in quoted-printable, starting at the beginning of a
 // line and ending at one: text that doesn't end in a line break is followed by a
