@@ -25,20 +25,22 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
 
 type cli struct {
-	Only        []string `help:"Paths to measure: import, plan, smtp, clicks (with smtp before it)." default:"import,plan,smtp,clicks"`
-	Size        string   `help:"full: 1,000,000 contacts and 100,000 messages. small: 20,000 and 5,000, to see that it works." enum:"full,small" default:"full"`
-	Contacts    int      `help:"Contacts of import and plan, in place of the size's."`
-	Messages    int      `help:"Messages of smtp, in place of the size's."`
-	Seconds     int      `help:"How long clicks last, in place of the size's."`
-	Connections int      `help:"Connections to the sink." default:"10"`
-	JSON        bool     `help:"Print JSON; the table goes to standard error."`
-	Profile     string   `help:"Write CPU and heap profiles of the processes and Postgres' statement statistics to this directory; costs some speed." type:"path" placeholder:"DIR"`
-	Keep        bool     `help:"Leave the temporary directory with the logs."`
+	Only        []string      `help:"Paths to measure: import, plan, smtp, clicks (with smtp before it)." default:"import,plan,smtp,clicks"`
+	Size        string        `help:"full: 1,000,000 contacts and 100,000 messages. small: 20,000 and 5,000, to see that it works." enum:"full,small" default:"full"`
+	Contacts    int           `help:"Contacts of import and plan, in place of the size's."`
+	Messages    int           `help:"Messages of smtp, in place of the size's."`
+	Seconds     int           `help:"How long clicks last, in place of the size's."`
+	Connections int           `help:"Connections to the sink." default:"10"`
+	SinkDelay   time.Duration `help:"How long the sink takes for each message; 0: as fast as it can."`
+	JSON        bool          `help:"Print JSON; the table goes to standard error."`
+	Profile     string        `help:"Write CPU and heap profiles of the processes and Postgres' statement statistics to this directory; costs some speed." type:"path" placeholder:"DIR"`
+	Keep        bool          `help:"Leave the temporary directory with the logs."`
 }
 
 var paths = []string{"import", "plan", "smtp", "clicks"}

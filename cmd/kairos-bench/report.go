@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // report is all that was measured.
@@ -44,19 +45,20 @@ type planResult struct {
 }
 
 type smtpResult struct {
-	Messages         int64   `json:"messages"`
-	LetterBytes      int64   `json:"letter_bytes"`
-	MessageBytes     int64   `json:"message_bytes"`
-	Connections      int     `json:"connections"`
-	Seconds          float64 `json:"seconds"` // first to last message by the sink's clock
-	PerSecond        float64 `json:"per_second"`
-	LaunchToFirst    float64 `json:"launch_to_first_seconds"`
-	LaunchToFinished float64 `json:"launch_to_finished_seconds"`
-	FoldedSeconds    float64 `json:"folded_seconds"`
-	Pipelined        float64 `json:"pipelined_per_second"`
-	PipelinedAfter   float64 `json:"pipelined_after_per_second"`
-	LockStep         float64 `json:"lock_step_per_second"`
-	Ratio            float64 `json:"ratio"` // of the mean of the pipelined ceilings
+	SinkDelay        time.Duration `json:"sink_delay_ns,omitempty"`
+	Messages         int64         `json:"messages"`
+	LetterBytes      int64         `json:"letter_bytes"`
+	MessageBytes     int64         `json:"message_bytes"`
+	Connections      int           `json:"connections"`
+	Seconds          float64       `json:"seconds"` // first to last message by the sink's clock
+	PerSecond        float64       `json:"per_second"`
+	LaunchToFirst    float64       `json:"launch_to_first_seconds"`
+	LaunchToFinished float64       `json:"launch_to_finished_seconds"`
+	FoldedSeconds    float64       `json:"folded_seconds"`
+	Pipelined        float64       `json:"pipelined_per_second"`
+	PipelinedAfter   float64       `json:"pipelined_after_per_second"`
+	LockStep         float64       `json:"lock_step_per_second"`
+	Ratio            float64       `json:"ratio"` // of the mean of the pipelined ceilings
 	metered
 }
 
@@ -108,7 +110,11 @@ func (r *report) markdown() string {
 			fmt.Sprintf("%s, %s", percent(p.Ratio), percent(p.RatioBoth)))
 	}
 	if s := r.SMTP; s != nil {
-		t.row(fmt.Sprintf("SMTP campaign of %s, %s of HTML, 3 links, pixel", thousands(s.Messages), size(s.LetterBytes)),
+		slow := ""
+		if s.SinkDelay > 0 {
+			slow = fmt.Sprintf(", the sink takes %s for each", s.SinkDelay)
+		}
+		t.row(fmt.Sprintf("SMTP campaign of %s, %s of HTML, 3 links, pixel%s", thousands(s.Messages), size(s.LetterBytes), slow),
 			fmt.Sprintf("%s messages/s", round(s.PerSecond)),
 			fmt.Sprintf("sink: pipelined %s before, %s after; lock-step %s", round(s.Pipelined), round(s.PipelinedAfter), round(s.LockStep)), percent(s.Ratio))
 	}

@@ -22,17 +22,26 @@ type clock struct {
 	Total int       `json:"total"`
 }
 
-// runSink is the process that takes the mail: deliverytest's sink. Its argument
-// is how many messages it keeps.
+// runSink is the process that takes the mail: deliverytest's sink. Its arguments
+// are how many messages it keeps, and how long it takes for each.
 func runSink(args []string, out io.Writer) error {
-	keep := 0
+	var opts deliverytest.SinkOptions
 	if len(args) > 0 {
 		var err error
-		if keep, err = strconv.Atoi(args[0]); err != nil {
+		if opts.Keep, err = strconv.Atoi(args[0]); err != nil {
 			return fmt.Errorf("read number of messages to keep: %w", err)
 		}
 	}
-	s, err := deliverytest.NewSMTPSink(deliverytest.SinkOptions{Keep: keep})
+	if len(args) > 1 {
+		delay, err := time.ParseDuration(args[1])
+		if err != nil {
+			return fmt.Errorf("read the sink's delay: %w", err)
+		}
+		if delay > 0 {
+			opts.Faults = []deliverytest.Fault{{At: deliverytest.AtDot, Delay: delay}}
+		}
+	}
+	s, err := deliverytest.NewSMTPSink(opts)
 	if err != nil {
 		return err
 	}
@@ -71,7 +80,11 @@ type sink struct {
 }
 
 func (w *world) sink(ctx context.Context, name string, keep int) (*sink, error) {
-	p, err := w.self(ctx, name, "sink", strconv.Itoa(keep))
+	delay := w.SinkDelay
+	if keep > 0 { // not measured
+		delay = 0
+	}
+	p, err := w.self(ctx, name, "sink", strconv.Itoa(keep), delay.String())
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (b *bench) measureSMTP(ctx context.Context, w *world) (*sent, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &smtpResult{Messages: int64(b.Messages), Connections: b.Connections, MessageBytes: int64(len(sample[0].Raw)), LetterBytes: int64(len(letter()))}
+	r := &smtpResult{SinkDelay: b.SinkDelay, Messages: int64(b.Messages), Connections: b.Connections, MessageBytes: int64(len(sample[0].Raw)), LetterBytes: int64(len(letter()))}
 	ceiling := func(into *float64, how func(context.Context, string, []byte, int, int) error) (err error) {
 		*into, err = b.ceiling(ctx, s, sample[0].Raw, how)
 		return err
