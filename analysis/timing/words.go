@@ -113,8 +113,8 @@ func trialStep(m *record) string {
 	case c.Done:
 		return "It did not pass its trial."
 	}
-	return fmt.Sprintf("It is on trial against %s: %.0f %% of the %s that each side needs have been counted.",
-		opponent(m), math.Floor(100*c.Progress), plural(c.NeededPerArm, "message", "messages"))
+	return fmt.Sprintf("Model %d is on trial against %s: %.0f %% of the %s that each side needs have been counted.",
+		m.Version, opponent(m), math.Floor(100*c.Progress), plural(c.NeededPerArm, "message", "messages"))
 }
 
 // verdictReason says why a verdict leads where it does.
