@@ -32,7 +32,7 @@ func InFlight(perSecond float64) int {
 type flight struct {
 	least, most int // of the bound
 
-	answered atomic.Int64 // messages since the last look at the clock
+	answered atomic.Int64 // messages that nothing was learned from yet
 
 	mu      sync.Mutex
 	bound   int
@@ -40,6 +40,7 @@ type flight struct {
 	pace    time.Duration // from one answer to the next; 0: not known
 	sending int           // windows
 	since   time.Time     // machine time of the last look
+	busy    time.Duration // of sending that nothing was learned from yet
 	ended   chan struct{} // closed when places come free
 }
 
@@ -91,23 +92,26 @@ func (f *flight) begin(now time.Time) {
 	defer f.mu.Unlock()
 	if f.sending == 0 {
 		f.since = now
-		f.answered.Store(0)
 	}
 	f.sending++
 }
 
-// end learns from what was answered since the last look, by all windows. The
-// bound follows the pace: down at once, up twofold at most.
+// end learns from what was answered by all windows, once there is half a span
+// of it: replies come in bursts. The bound follows the pace: down at once, up
+// twofold at most.
 func (f *flight) end(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sending--
-	n, took := f.answered.Swap(0), now.Sub(f.since)
+	f.busy += max(now.Sub(f.since), 0)
 	f.since = now
-	if n <= 0 || took <= 0 {
+	n := f.answered.Load()
+	if n <= 0 || f.busy <= 0 || f.busy < span/2 && f.pace > 0 {
 		return
 	}
-	pace := max(took/time.Duration(n), 1)
+	pace := max(f.busy/time.Duration(n), 1)
+	f.answered.Add(-n)
+	f.busy = 0
 	if f.pace > 0 {
 		pace = (f.pace + pace) / 2
 	}

@@ -24,15 +24,19 @@ func TestFlightFollowsThePace(t *testing.T) {
 	}
 	sent(20, 10*time.Microsecond)
 	require.Equal(t, 2*MinFlight, f.bound, "up twofold at a time")
+	sent(20, time.Millisecond)
+	require.Equal(t, 2*MinFlight, f.bound, "too little to learn from")
+	sent(20000, 10*time.Microsecond)
+	require.Equal(t, 4*MinFlight, f.bound)
 	for range 20 {
-		sent(20, 10*time.Microsecond)
+		sent(20000, 10*time.Microsecond)
 	}
 	require.Equal(t, MaxFlight, f.bound)
 	require.Equal(t, MaxFlight/windows, f.window())
 	require.Equal(t, 16, f.chain(512, 10, 16), "as long as a chain may be")
 	require.Equal(t, 2, f.chain(40, 10, 16), "half of a connection's share")
 	for range 20 {
-		sent(20, time.Millisecond)
+		sent(200, time.Millisecond)
 	}
 	require.InDelta(t, 150, f.bound, 2, "150 ms of sending")
 	require.InDelta(t, f.bound, InFlight(1000), 2)
@@ -61,6 +65,10 @@ func TestFlightCountsOverlap(t *testing.T) {
 	f.answered.Add(100)
 	f.end(start.Add(200 * time.Millisecond))
 	require.Equal(t, time.Millisecond, f.pace)
+	f.begin(start.Add(time.Hour))
+	f.answered.Add(100)
+	f.end(start.Add(time.Hour + 100*time.Millisecond))
+	require.Equal(t, time.Millisecond, f.pace, "an hour without work says nothing")
 }
 
 func TestFlightWaits(t *testing.T) {
