@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/mail"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -248,13 +249,15 @@ func FuzzAppendMessage(f *testing.F) {
 			Ref:  kairos.AttemptRef{Notification: kairos.MustID("019a0000-0000-7000-8000-000000000001"), Number: 1},
 			From: delivery.Address{Name: name, Email: "shop@example.com"}, To: delivery.Address{Name: name, Email: addr},
 			MessageID: "a@example.com", Content: c, Date: at,
-			Rendered: content.Rendered{Subject: []string{subject}, HTML: []string{value, value}, Text: []string{value, value}},
+			Rendered: filled(c, subject, value),
 		}
 		raw, err := email.AppendMessage(nil, m)
 		if err != nil {
 			require.Empty(t, raw)
+			require.NotContains(t, err.Error(), "fit its content")
 			return
 		}
+		noSmuggling(t, raw)
 		p := parse(t, raw)
 		require.Len(t, p.header, 8, "a header was added")
 		list, err := p.header.AddressList("To")
@@ -262,8 +265,40 @@ func FuzzAppendMessage(f *testing.F) {
 		require.Len(t, list, 1)
 		require.True(t, list[0].Address == addr || !isASCII(addr), "%q became %q", addr, list[0].Address)
 		require.Equal(t, breaks(c.HTML.Join(m.Rendered.HTML)), breaks(p.html))
-		require.Equal(t, strings.TrimSuffix(breaks(c.Text.Join(m.Rendered.Text)), "\n"), strings.TrimSuffix(breaks(p.text), "\n"))
+		require.Equal(t, strings.TrimRight(breaks(c.Text.Join(m.Rendered.Text)), "\n"), strings.TrimRight(breaks(p.text), "\n"))
 	})
+}
+
+// filled puts a value into every hole of a content.
+func filled(c *content.Content, subject, value string) content.Rendered {
+	return content.Rendered{
+		Subject: slices.Repeat([]string{subject}, c.Subject.Holes()),
+		HTML:    slices.Repeat([]string{value}, c.HTML.Holes()), Text: slices.Repeat([]string{value}, c.Text.Holes()),
+	}
+}
+
+// noSmuggling: no line begins with a dot, so that none has to be stuffed and
+// none can end the message; every line end is CRLF, so that nobody reads
+// another line than we wrote.
+func noSmuggling(t *testing.T, raw []byte) {
+	t.Helper()
+	text := string(raw)
+	require.False(t, strings.HasPrefix(text, ".") || strings.Contains(text, "\r\n."), "a line begins with a dot")
+	bare := strings.ReplaceAll(text, "\r\n", "")
+	require.False(t, strings.ContainsAny(bare, "\r\n"), "a bare CR or LF")
+}
+
+func TestNoLineCanEndTheMessage(t *testing.T) {
+	c := compile(t, content.Source{
+		Subject: "Hi {{ s }}!", HTML: "<p>{{ s }} \n.</p>\nFrom {{ s }}", Text: "{{ s }}\r\n. {{ s }} \nend",
+	})
+	for _, value := range []string{".", ".\r\n", "\r\n.\r\nMAIL FROM:<a@example.com>", "\n.\n", "\r.\r", "\r.\n", "..", strings.Repeat("x", 75) + ".", strings.Repeat(".", 200)} {
+		m := deliverytest.Message(t, c, 1)
+		m.Rendered = filled(c, "s", value)
+		raw, err := email.AppendMessage(nil, m)
+		require.NoError(t, err, "%q", value)
+		noSmuggling(t, raw)
+	}
 }
 
 func isASCII(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0 }
