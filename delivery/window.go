@@ -117,7 +117,11 @@ func (w *window) call(people []*recipient, tries []try) {
 		tries[i].started = true // with an unknown result until there is a better one
 	}
 	// What has begun may end: neither a stop nor a lost lease cuts it short.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(gate), w.route.limits.Timeout+5*time.Second)
+	turns := 1
+	if w.route.limits.Batch == 1 {
+		turns = len(msgs) // each of a chain has its time
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(gate), time.Duration(turns)*w.route.limits.Timeout+5*time.Second)
 	defer cancel()
 	results := w.handOver(WithMayBegin(ctx, w.mayBegin), msgs)
 	for j, i := range at[:min(len(at), len(results))] {
