@@ -67,6 +67,7 @@ func (d *Delivery) Watch(ctx context.Context, dir string) error {
 		t.now.Store(&m)
 	}
 	d.tide.Store(t)
+	tidy(t.path)
 	err = d.count(ctx, t)
 	if errors.Is(err, errKeep) { // a full disk must not keep a collector from starting
 		d.opts.Log.Warn("the database can't be watched", "error", err)
@@ -167,6 +168,16 @@ func (d *Delivery) behind(ctx context.Context, tx pgx.Tx, m watermark) error {
 	d.opts.Log.Error("the database is behind what this process has seen of it: it was restored from a backup, or lost commits. Nothing is sent until `kairos restore release`",
 		"last_seen", m.At)
 	return d.freeze(ctx, tx, since, "the database is behind the mark of a data directory", "")
+}
+
+// tidy removes what processes that were killed while they wrote have left.
+func tidy(path string) {
+	left, _ := filepath.Glob(path + ".*")
+	for _, name := range left {
+		if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(name)
+		}
+	}
 }
 
 // keep replaces the file by one that is complete and durable.
