@@ -78,8 +78,8 @@ func TestFlightWaits(t *testing.T) {
 	took := make(chan error)
 	go func() { took <- f.acquire(ctx, 4) }()
 	select {
-	case <-took:
-		t.Fatal("more than the bound")
+	case err := <-took:
+		t.Fatal("more than the bound", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	f.release(1)
