@@ -80,11 +80,12 @@ func TestAnyInterleaving(t *testing.T) {
 			}
 			return rapid.SampledFrom(some).Draw(t, "call")
 		}
-		number := func() int {
-			if len(m.attempts) == 0 {
-				t.Skip("no attempt")
+		// Without an attempt these do nothing: a machine whose steps are nearly all
+		// skipped gives up now and then.
+		some := func(why trigger) {
+			if len(m.attempts) > 0 {
+				m.apply(rapid.IntRange(1, len(m.attempts)).Draw(t, "attempt"), why)
 			}
-			return rapid.IntRange(1, len(m.attempts)).Draw(t, "attempt")
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"mark": func(t *rapid.T) { // the index refuses a second live attempt
@@ -117,11 +118,11 @@ func TestAnyInterleaving(t *testing.T) {
 				c.told = true // it will never start it: that is the proof
 				m.apply(c.number, neverSent)
 			},
-			"silence": func(*rapid.T) { m.apply(number(), senderSilent) },
-			"age":     func(*rapid.T) { m.apply(number(), tooOld) },
-			"accept":  func(*rapid.T) { m.apply(number(), operatorAccepts) },
-			"abandon": func(*rapid.T) { m.apply(number(), operatorAbandons) },
-			"resend":  func(*rapid.T) { m.apply(number(), operatorResends) },
+			"silence": func(*rapid.T) { some(senderSilent) },
+			"age":     func(*rapid.T) { some(tooOld) },
+			"accept":  func(*rapid.T) { some(operatorAccepts) },
+			"abandon": func(*rapid.T) { some(operatorAbandons) },
+			"resend":  func(*rapid.T) { some(operatorResends) },
 			"evidence": func(t *rapid.T) {
 				m.apply(pick(func(c *call) bool { return c.started && c.reply == replyAccepted }).number, evidenceSeen)
 			},

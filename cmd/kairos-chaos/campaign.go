@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"kairos/delivery"
 	"kairos/delivery/deliverytest"
 )
 
@@ -24,11 +25,16 @@ var destinations = [...]string{"https://shop.example.com/offer", "https://shop.e
 
 func address(i int) string { return fmt.Sprintf("p%d@town.example", i) }
 
+// connections is how many the senders open by default.
+const connections = 10
+
 // smtp starts a counter for mail that takes each message after a moment, so
 // that a campaign lasts, and a world that sends to it.
 func (t *trial) smtp(delay time.Duration, env ...string) *deliverytest.SMTPSink {
 	var faults []deliverytest.Fault
+	t.inFlight = delivery.MaxFlight
 	if delay > 0 {
+		t.inFlight = delivery.InFlight(connections / delay.Seconds())
 		faults = append(faults, deliverytest.Fault{At: deliverytest.AtDot, Delay: delay})
 	}
 	sink, err := deliverytest.NewSMTPSink(deliverytest.SinkOptions{Faults: faults, Seed: t.Seed})

@@ -8,10 +8,6 @@ import (
 	"kairos"
 )
 
-// inFlight is the most attempts that one process has open towards an SMTP
-// server: what a kill can leave in doubt.
-const inFlight = 64
-
 // promised is how soon the work of a dead process goes on.
 const promised = 15 * time.Second
 

@@ -90,7 +90,7 @@ func pauseCancel(t *trial) {
 		t.fault("%s after %d messages", action, at)
 		after := t.settled(sink.Total)
 		most = max(most, after-at)
-		if after-at > senders*inFlight {
+		if after-at > senders*t.inFlight {
 			t.breach("%d messages after the answer to %s", after-at, action)
 		}
 	}
@@ -112,7 +112,7 @@ func pauseCancel(t *trial) {
 		t.breach("%d messages after the cancellation had settled", n-after)
 	}
 	t.verify(sink.Recipients(), people, 0, id)
-	t.res.note("at most %d messages after an answer; %d in flight are allowed", most, senders*inFlight)
+	t.res.note("at most %d messages after an answer; %d in flight are allowed", most, senders*t.inFlight)
 }
 
 // unsubscribe: people leave while the campaign is sent. Whoever's leaving was

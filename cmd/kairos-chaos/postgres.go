@@ -28,5 +28,5 @@ func postgresRestart(t *trial) {
 	t.proves(sink.Total() < people, "the campaign was over before the last stop")
 	t.finished(id, 10*time.Minute)
 	t.settled(sink.Total)
-	t.verify(sink.Recipients(), people, stops*senders*inFlight, id)
+	t.verify(sink.Recipients(), people, stops*senders*t.inFlight, id)
 }

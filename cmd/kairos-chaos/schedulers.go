@@ -40,7 +40,7 @@ func twoSchedulers(t *trial) {
 	}
 	t.settled(sink.Total)
 	t.res.Recipients = people * campaigns
-	t.verify(sink.Recipients(), people, rounds*inFlight, ids...)
+	t.verify(sink.Recipients(), people, rounds*t.inFlight, ids...)
 }
 
 // oldAndNew: the previous release's processes and this one's work on the same

@@ -31,7 +31,7 @@ func killSender(t *trial) {
 	}
 	t.proves(sink.Total() < people, "the campaign was over before the last kill")
 	t.finished(id, 10*time.Minute)
-	t.verify(sink.Recipients(), people, kills*inFlight, id)
+	t.verify(sink.Recipients(), people, kills*t.inFlight, id)
 
 	// Evidence: everybody in doubt who did get the mail opens it.
 	before, opened := t.res.Unknown, 0
@@ -137,5 +137,5 @@ func freezeSender(t *trial) {
 	}
 	t.finished(id, 10*time.Minute)
 	t.settled(sink.Total)
-	t.verify(sink.Recipients(), people, rounds*inFlight, id)
+	t.verify(sink.Recipients(), people, rounds*t.inFlight, id)
 }

@@ -47,7 +47,10 @@ type trial struct {
 	env    []string
 	api    *client
 	nth    int
-	ends   []func() error
+	// inFlight is the most attempts that one process has open towards the SMTP
+	// server: what a kill can leave in doubt.
+	inFlight int
+	ends     []func() error
 
 	watching sync.WaitGroup // take-overs
 	mu       sync.Mutex     // of procs and what watchers write
