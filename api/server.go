@@ -148,6 +148,7 @@ func newServer(opts Options) (*server, error) {
 	a.reports()
 	a.models()
 	a.unknowns()
+	a.bounces()
 	a.suppressions()
 	a.subscriptions()
 
