@@ -6,7 +6,8 @@
 // Owns: wiring, configuration, the process's life.
 // Promises: what it starts it stops, in the reverse order; on SIGINT and
 // SIGTERM it finishes what is in flight and leaves nothing behind.
-// Fails: with one clear line and status 1; status 2 for bad usage.
+// Fails: with one clear line and status 1; status 2 for bad usage, 75 where a
+// mail server is to hand its message over again.
 package main
 
 import (
@@ -38,6 +39,7 @@ type cli struct {
 	Report   reportCmd   `cmd:"" help:"Print a campaign's reports."`
 	DTO      dtoCmd      `cmd:"" name:"dto" help:"Train, judge and evaluate the models of delivery times."`
 	Unknowns unknownsCmd `cmd:"" help:"List the attempts whose fate is open, and decide about them."`
+	Bounce   bounceCmd   `cmd:"" help:"Hand a bounce message from standard input to the server: for a mail server's pipe."`
 	Restore  restoreCmd  `cmd:"" help:"Freeze and release delivery after a restore from a backup."`
 	Replay   replayCmd   `cmd:"" help:"Rebuild the reports from the event log."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
@@ -84,7 +86,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	kctx.Bind(t)
 	if err := kctx.Run(); err != nil && !(errors.Is(err, context.Canceled) && ctx.Err() != nil) {
 		fmt.Fprintln(stderr, "kairos:", err)
-		return 1
+		return statusOf(err)
 	}
 	return 0
 }
