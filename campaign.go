@@ -10,6 +10,7 @@ import (
 //
 //	draft -> scheduled -> running <-> paused
 //	  any of these -> cancelled;  running -> finished | failed
+//	finished -> running when an unknown attempt turns out not to have been sent
 const (
 	Draft     = "draft"
 	Scheduled = "scheduled" // launched, its first moment lies ahead

@@ -33,7 +33,7 @@
 //
 // # States
 //
-//	campaign      draft -> scheduled -> running <-> paused -> finished | cancelled | failed
+//	campaign      draft -> scheduled -> running <-> paused -> finished | cancelled | failed;  finished -> running for a late proof
 //	batch         planned -> queued -> running -> done | cancelled      (a new epoch each time it is issued again)
 //	notification  planned -> accepted | failed | unknown | cancelled | skipped;  skipped and held_out from the start
 //	attempt       sending -> accepted | rejected_temp | rejected_perm | not_sent | unknown

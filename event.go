@@ -46,6 +46,8 @@ const (
 	CampaignCancelled = "campaign.cancelled"
 	// CampaignFinished: every recipient is in a final or an unknown state.
 	CampaignFinished = "campaign.finished"
+	// CampaignReopened: an attempt of a finished campaign turned out not to have been sent; it is sent now.
+	CampaignReopened = "campaign.reopened"
 
 	// NotificationPlanned: a person, a channel, an arm and a moment were chosen; where a timing
 	// model or stated hours had a say, data holds model, rank, asked, outside and fallback.

@@ -124,7 +124,7 @@ func (w *world) operations() (all []operation) {
 // opens what, for every operation and every single scope.
 func TestScopesByTheDocumentation(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.Heartbeat = 20 * time.Millisecond })
+	w := newWorld(t, func(o *Options) { o.Heartbeat, o.FailureRate = 20*time.Millisecond, 1000 })
 	keys := map[string]string{}
 	for _, s := range Scopes() {
 		keys[s] = w.key(s)

@@ -104,7 +104,7 @@ func TestEveryRouteDeclaresItsScope(t *testing.T) {
 // A key with each single scope reaches exactly the routes that name it.
 func TestScopesOpenWhatTheyName(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(o *Options) { o.FailureRate = 1000 })
 	id := kairos.NewID().String()
 	keys := map[string]string{}
 	for _, s := range Scopes() {

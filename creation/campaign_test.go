@@ -245,6 +245,16 @@ func TestTickFinishesWhenNobodyIsLeft(t *testing.T) {
 	require.Equal(t, int64(1), h.count(`SELECT count(*) FROM events WHERE kind = 'campaign.finished' AND campaign = $1`, c.ID))
 	_, err = h.Pause(ctx, c.ID, kairos.Ticket{})
 	require.ErrorContains(t, err, "campaign is finished, cannot be paused")
+
+	// The unknown one turns out not to have been sent: it gets a batch of its own.
+	h.exec(`UPDATE notifications SET state = 'planned' WHERE state = 'unknown'`)
+	h.exec(`INSERT INTO batches (id, kind, campaign, slot) VALUES (gen_random_uuid(), 'delivery.send', $1, $2)`, c.ID, noon)
+	require.Equal(t, kairos.Running, state(), "somebody would be forgotten")
+	require.Equal(t, kairos.Running, state())
+	require.Equal(t, int64(1), h.count(`SELECT count(*) FROM events WHERE kind = 'campaign.reopened' AND campaign = $1`, c.ID))
+	h.exec(`UPDATE notifications SET state = 'accepted' WHERE state = 'planned'`)
+	h.exec(`UPDATE batches SET state = 'done' WHERE campaign = $1`, c.ID)
+	require.Equal(t, kairos.Finished, state())
 }
 
 func TestCampaignForNobodyFinishes(t *testing.T) {

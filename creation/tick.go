@@ -15,8 +15,9 @@ import (
 
 // Tick is the stage's periodic work, for the leader, each second or so: it moves
 // scheduled campaigns on to running when their first moment has come, running
-// ones to finished when nobody is left to be written to, and ends imports whose
-// receiver died. It is cheap when there is nothing to do.
+// ones to finished when nobody is left to be written to, finished ones back to
+// running when somebody is after all, and ends imports whose receiver died. It
+// is cheap when there is nothing to do.
 func (c *Creation) Tick(ctx context.Context) error {
 	now := c.clock.Now()
 	_, err := c.pool.Exec(ctx, `
@@ -25,7 +26,39 @@ func (c *Creation) Tick(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("start scheduled campaigns: %w", err)
 	}
-	return errors.Join(err, c.finishCampaigns(ctx, now), c.endOrphanedImports(ctx))
+	return errors.Join(err, c.reopenCampaigns(ctx, now), c.finishCampaigns(ctx, now), c.endOrphanedImports(ctx))
+}
+
+// reopenCampaigns takes finished campaigns up again that have something to send:
+// an unknown attempt turned out not to have been sent (its sender had been
+// stopped, or an operator says so and wants it repeated). Nobody claims a
+// batch of a finished campaign, so without this the person would be forgotten.
+func (c *Creation) reopenCampaigns(ctx context.Context, now time.Time) error {
+	err := pg.InTx(ctx, c.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			UPDATE campaigns SET state = 'running', finished_at = NULL, updated_at = $1
+			WHERE state = 'finished' AND kind = 'campaign'
+			  AND id IN (SELECT campaign FROM batches WHERE campaign IS NOT NULL AND state IN ('planned', 'queued', 'running'))
+			RETURNING id, coalesce(ticket, '00000000-0000-0000-0000-000000000000')`, now)
+		if err != nil {
+			return err
+		}
+		var events []kairos.Event
+		e := kairos.Event{Kind: kairos.CampaignReopened, Key: now.Format(time.RFC3339Nano), OccurredAt: now}
+		_, err = pgx.ForEachRow(rows, []any{&e.Campaign, &e.Ticket}, func() error {
+			events = append(events, e)
+			return nil
+		})
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		_, err = eventlog.Append(ctx, tx, events...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reopen campaigns: %w", err)
+	}
+	return nil
 }
 
 // finishCampaigns ends the campaigns whose every recipient is in a final or an

@@ -14,7 +14,7 @@ const recentEvents = 12
 // livelyKinds are what a campaign's people and its operators did. The facts of
 // whole batches (planned, sent, accepted) are in the progress.
 var livelyKinds = []string{
-	kairos.CampaignLaunched, kairos.CampaignPaused, kairos.CampaignResumed, kairos.CampaignCancelled, kairos.CampaignFinished,
+	kairos.CampaignLaunched, kairos.CampaignPaused, kairos.CampaignResumed, kairos.CampaignCancelled, kairos.CampaignFinished, kairos.CampaignReopened,
 	kairos.NotificationUnknown, kairos.NotificationRejected, kairos.NotificationBounced, kairos.NotificationDropped,
 	kairos.NotificationOpened, kairos.NotificationClicked, kairos.NotificationComplained,
 	kairos.PageViewed, kairos.CTAClicked, kairos.OfferAccepted, kairos.OfferDeclined, kairos.PaymentReceived, kairos.ContactUnsubscribed,

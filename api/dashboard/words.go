@@ -213,7 +213,7 @@ func scheduleWords(s kairos.Schedule) string {
 
 var eventWords = map[string]string{
 	kairos.CampaignLaunched: "Launched", kairos.CampaignPaused: "Paused", kairos.CampaignResumed: "Resumed",
-	kairos.CampaignCancelled: "Cancelled", kairos.CampaignFinished: "Finished",
+	kairos.CampaignCancelled: "Cancelled", kairos.CampaignFinished: "Finished", kairos.CampaignReopened: "Reopened",
 	kairos.NotificationPlanned: "Planned", kairos.NotificationSkipped: "Skipped", kairos.NotificationHeldOut: "Held out",
 	kairos.NotificationSent: "Sent", kairos.NotificationAccepted: "Accepted by the provider", kairos.NotificationRejected: "Refused by the provider",
 	kairos.NotificationUnknown: "No answer from the provider", kairos.NotificationDeferred: "Deferred by the provider",

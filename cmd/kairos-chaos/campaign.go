@@ -147,12 +147,23 @@ func (t *trial) taken(total func() int, n int) {
 // settled waits until a counter has been still for a second and returns it.
 func (t *trial) settled(total func() int) int {
 	last, since := total(), time.Now()
-	t.until(time.Minute, func() string {
+	t.until(3*time.Minute, func() string {
 		if n := total(); n != last {
 			last, since = n, time.Now()
 		}
 		if time.Since(since) < time.Second {
 			return "messages still come"
+		}
+		// A sender that wakes up tells what it has not sent: those campaigns go on.
+		var late int
+		err := t.pool.QueryRow(t.ctx, `
+			SELECT count(*) FROM notifications n JOIN campaigns c ON c.id = n.campaign
+			WHERE n.state = 'planned' AND c.state IN ('running', 'finished')`).Scan(&late)
+		if err != nil {
+			return err.Error()
+		}
+		if late > 0 {
+			return fmt.Sprintf("%d people are written to late", late)
 		}
 		return ""
 	})
