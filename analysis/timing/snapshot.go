@@ -172,11 +172,10 @@ func askedHours(ctx context.Context, db batch.DB, after, until kairos.ID) ([]wis
 	var raw []byte
 	_, err = pgx.ForEachRow(rows, []any{&id, &raw}, func() error {
 		var p kairos.Preferences
-		if json.Unmarshal(raw, &p) != nil {
-			return nil // what cannot be read asks for nothing; planning treats it alike
-		}
-		if hours := hoursAsked(p); hours != 0 {
-			found = append(found, wish{id, hours})
+		if json.Unmarshal(raw, &p) == nil { // what cannot be read asks for nothing; planning treats it alike
+			if hours := hoursAsked(p); hours != 0 {
+				found = append(found, wish{id, hours})
+			}
 		}
 		return nil
 	})
