@@ -84,7 +84,7 @@ func pauseCancel(t *trial) {
 	id := t.campaign(nil)
 	most := 0
 	stopped := func(action string) {
-		t.taken(sink.Total, min(sink.Total()+people/(pauses+2), people-1))
+		t.taken(sink.Total, min(sink.Total()+people/(2*pauses), people-1))
 		t.act(id, action)
 		at := sink.Total() // after the answer
 		t.fault("%s after %d messages", action, at)
