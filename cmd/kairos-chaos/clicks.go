@@ -12,7 +12,7 @@ import (
 // outage plays clicks for as long as Postgres is away and a third more; part
 // happens in its middle.
 func (t *trial) outage(env []string, collectors func() []string, part func()) {
-	rate, away := pick(t, 300, 2000), pick(t, 4*time.Second, 30*time.Second)
+	rate, away := pick(t, 300, 5000), pick(t, 4*time.Second, 30*time.Second)
 	people := rate * int(away/time.Second) * 4 / 3 / 3 * 10 / 11
 	hits := t.crowd(people, env...)
 	bases := collectors()
@@ -100,7 +100,7 @@ func clicksDiskFull(t *trial) {
 		t.skip("a small file system of its own needs root: mount tmpfs: %v", err)
 	}
 	t.closing(func() error { return syscall.Unmount(dir, 0) })
-	rate, full := pick(t, 300, 2000), pick(t, 3*time.Second, 20*time.Second)
+	rate, full := pick(t, 300, 5000), pick(t, 3*time.Second, 20*time.Second)
 	hits := t.crowd(rate * int(full/time.Second) * 2 / 3)
 	p := t.serve("track", "KAIROS_SPOOL_DIR="+filepath.Join(dir, "spool"))
 	ballast := filepath.Join(dir, "ballast")
