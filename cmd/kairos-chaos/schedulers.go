@@ -46,13 +46,9 @@ func twoSchedulers(t *trial) {
 // oldAndNew: the previous release's processes and this one's work on the same
 // campaign.
 func oldAndNew(t *trial) {
-	old := t.Old
-	if old == "" {
-		out, err := exec.CommandContext(t.ctx, "git", "describe", "--tags", "--abbrev=0", "HEAD^").Output()
-		if err != nil {
-			t.skip("there is no earlier release; --old REF names a commit")
-		}
-		old = strings.TrimSpace(string(out))
+	old, err := t.earlier()
+	if err != nil {
+		t.skip("there is no earlier version to be had; --old REF names a commit: %v", err)
 	}
 	binary, err := t.once("old", func() (string, error) { return t.buildAt(old) })
 	t.check(err)
@@ -77,6 +73,27 @@ func oldAndNew(t *trial) {
 	t.settled(sink.Total)
 	t.verify(sink.Recipients(), people, 0, id)
 	t.res.note("the other release is %s", old)
+}
+
+// earlier is the commit of the other version: the one asked for, else the
+// newest tag before this commit, else the commit before the newest change of
+// the schema.
+func (s *suite) earlier() (string, error) {
+	if s.Old != "" {
+		return s.Old, nil
+	}
+	if out, err := exec.Command("git", "describe", "--tags", "--abbrev=0", "HEAD^").Output(); err == nil {
+		return strings.TrimSpace(string(out)), nil
+	}
+	out, err := exec.Command("git", "log", "-1", "--format=%h^", "--", ":(top,glob)migrations/*.sql").Output()
+	if err != nil {
+		return "", fmt.Errorf("read the history: %w", err)
+	}
+	changed := strings.TrimSpace(string(out))
+	if out, err = exec.Command("git", "rev-parse", "--short", "--verify", "--quiet", changed).Output(); err != nil {
+		return "", fmt.Errorf("the history ends at the newest change of the schema: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
 }
 
 // buildAt builds the command as it was at a commit.
