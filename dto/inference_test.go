@@ -98,6 +98,14 @@ func TestHolm(t *testing.T) {
 	})
 }
 
+func TestPValueInWords(t *testing.T) {
+	for p, want := range map[float64]string{
+		0: "p < 0.0001", .0001: "p = 0.0001", .0021: "p = 0.0021", .0496: "p = 0.050", .37: "p = 0.37", 1: "p = 1.00",
+	} {
+		require.Equal(t, want, PValue(p))
+	}
+}
+
 func TestDecide(t *testing.T) {
 	for _, c := range []struct {
 		name                  string

@@ -70,24 +70,30 @@ func Decide(main, interaction Test, deliveries, responses float64, o VerdictOpti
 		d.Reason = fmt.Sprintf("%.0f exploration deliveries are too few for any verdict; about %.0f more are needed", deliveries, d.NeededDeliveries)
 	case d.InteractionP < o.Alpha:
 		d.Verdict, d.NeededDeliveries = Clusters, 0
-		d.Reason = fmt.Sprintf("people differ in their best hour (%s)", pValue(d.InteractionP))
+		d.Reason = fmt.Sprintf("people differ in their best hour (%s)", PValue(d.InteractionP))
 	case d.MainP < o.Alpha:
 		d.Verdict, d.NeededDeliveries = Global, 0
-		d.Reason = fmt.Sprintf("the hour matters (%s), and nothing shows that people differ (%s)", pValue(d.MainP), pValue(d.InteractionP))
+		d.Reason = fmt.Sprintf("the hour matters (%s), and nothing shows that people differ (%s)", PValue(d.MainP), PValue(d.InteractionP))
 	case responses < d.NeededResponses:
 		d.Verdict = NotEnoughData
 		d.Reason = fmt.Sprintf("no effect seen in %.0f responses, but %.0f are needed to see one; about %.0f more exploration deliveries", responses, d.NeededResponses, d.NeededDeliveries)
 	default:
 		d.Verdict = Null
-		d.Reason = fmt.Sprintf("no effect of the hour in %.0f responses (%s and %s), enough to see one of size %.2g", responses, pValue(d.MainP), pValue(d.InteractionP), o.Effect)
+		d.Reason = fmt.Sprintf("no effect of the hour in %.0f responses (%s and %s), enough to see one of size %.2g", responses, PValue(d.MainP), PValue(d.InteractionP), o.Effect)
 	}
 	return d
 }
 
-// pValue writes a p-value; no data make one of 0.
-func pValue(p float64) string {
-	if p < 1e-4 {
+// PValue writes a p-value: "p = 0.37", "p = 0.042", "p = 0.0021"; the least is
+// "p < 0.0001", for no data make one of 0.
+func PValue(p float64) string {
+	switch {
+	case p < 0.0001:
 		return "p < 0.0001"
+	case p < 0.01:
+		return fmt.Sprintf("p = %.4f", p)
+	case p < 0.1:
+		return fmt.Sprintf("p = %.3f", p)
 	}
-	return fmt.Sprintf("p = %.2g", p)
+	return fmt.Sprintf("p = %.2f", p)
 }

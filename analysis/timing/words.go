@@ -122,11 +122,11 @@ func verdictReason(fit *dto.Model, comparing int64) string {
 	d := fit.Decision
 	switch d.Verdict {
 	case dto.Clusters:
-		return fmt.Sprintf("People differ in their best hour (%s).", pValue(d.InteractionP))
+		return fmt.Sprintf("People differ in their best hour (%s).", dto.PValue(d.InteractionP))
 	case dto.Global:
-		return fmt.Sprintf("The hour matters (%s); nothing shows that people differ (%s).", pValue(d.MainP), pValue(d.InteractionP))
+		return fmt.Sprintf("The hour matters (%s); nothing shows that people differ (%s).", dto.PValue(d.MainP), dto.PValue(d.InteractionP))
 	case dto.Null:
-		return fmt.Sprintf("No effect of the hour in %s (%s and %s), enough to see one.", plural(int64(fit.Responses), "response", "responses"), pValue(d.MainP), pValue(d.InteractionP))
+		return fmt.Sprintf("No effect of the hour in %s (%s and %s), enough to see one.", plural(int64(fit.Responses), "response", "responses"), dto.PValue(d.MainP), dto.PValue(d.InteractionP))
 	}
 	return tooEarly(int64(fit.Deliveries), int64(fit.Responses)) + fewHours(fit, comparing) + " " + stillNeeded(neededFor(d, fit.Responses))
 }
@@ -227,12 +227,4 @@ func thousands(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
-}
-
-// pValue writes a p-value; no data make one of 0.
-func pValue(p float64) string {
-	if p < 1e-4 {
-		return "p < 0.0001"
-	}
-	return fmt.Sprintf("p = %.2g", p)
 }

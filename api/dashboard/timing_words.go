@@ -169,15 +169,7 @@ func relative(f *float64) string {
 }
 
 // chance writes a p-value.
-func chance(p float64) string {
-	switch {
-	case p < 0.0001:
-		return "p < 0.0001"
-	case p < 0.01:
-		return "p = " + strconv.FormatFloat(p, 'f', 4, 64)
-	}
-	return "p = " + strconv.FormatFloat(p, 'f', 2, 64)
-}
+func chance(p float64) string { return dto.PValue(p) }
 
 // hourWord writes a local hour of day as "19:00–20:00".
 func hourWord(h int) string {

@@ -17,7 +17,7 @@ func TestTimingFigures(t *testing.T) {
 		require.Equal(t, want, relative(&f))
 	}
 	require.Equal(t, "–", relative(nil))
-	for p, want := range map[float64]string{1e-9: "p < 0.0001", .0021: "p = 0.0021", .37: "p = 0.37", 1: "p = 1.00"} {
+	for p, want := range map[float64]string{1e-9: "p < 0.0001", .0021: "p = 0.0021", .0496: "p = 0.050", .37: "p = 0.37", 1: "p = 1.00"} {
 		require.Equal(t, want, chance(p))
 	}
 	require.Equal(t, "23:00–00:00", hourWord(23))
