@@ -16,18 +16,9 @@ const hoursOfDay = 24
 // Times of activity that count: from profileEpoch on, which is also where
 // weights begin, and no further ahead of our clock than profileFuture.
 const (
-	profileEpoch  = 1_577_836_800_000_000 // 2020-01-01 00:00 UTC, Unix microseconds
+	profileEpoch  = dto.ActivityEpoch
 	profileFuture = time.Hour
 )
-
-// weightOf returns what one hour with activity at that moment adds to a
-// profile: 2^(days since 2020-01-01 UTC / dto.HalfLife). Divided by the weight
-// of now it is 1 for today and 1/2 for dto.HalfLife days ago, so that old
-// activity fades without its row being touched. A daily habit stays within
-// float32 until December 2039; beyond it profiles saturate.
-func weightOf(at time.Time) float64 {
-	return math.Exp2(float64(at.UnixMicro()-profileEpoch) / (24 * 3600e6) / dto.HalfLife)
-}
 
 // sign is something that may tell when a person is active of their own accord:
 // an action, an open or a click.
@@ -99,7 +90,7 @@ func hourOf(contact kairos.ID, at int64, loc *time.Location) activeHour {
 	t := time.UnixMicro(at).In(loc)
 	y, m, d := t.Date()
 	start := t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
-	return activeHour{contact, time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86_400, t.Hour(), weightOf(start)}
+	return activeHour{contact, time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86_400, t.Hour(), dto.ActivityWeight(start)}
 }
 
 // sortHours orders hours by person and time and drops repeats.
@@ -114,7 +105,7 @@ func sortHours(hours []activeHour) []activeHour {
 type profile struct {
 	contact  kairos.ID
 	zone     *time.Location
-	activity []float32 // hoursOfDay, in weights of weightOf; nil: none yet
+	activity []float32 // hoursOfDay, in weights of dto.ActivityWeight; nil: none yet
 	seen     int64     // newest local day with activity, days since 1970-01-01
 	hours    int32     // which hours of that day are counted, bit h
 }

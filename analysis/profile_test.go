@@ -16,21 +16,8 @@ import (
 	"kairos/internal/eventlog"
 )
 
-func TestWeightOf(t *testing.T) {
+func TestProfilesSaturate(t *testing.T) {
 	t.Parallel()
-	for day, want := range map[string]float64{
-		"2020-01-01": 1,
-		"2020-03-01": 2,                 // 60 days
-		"2026-01-01": 99455584693.01239, // 2^(2192/60)
-	} {
-		at, err := time.Parse(time.DateOnly, day)
-		require.NoError(t, err)
-		require.InEpsilon(t, want, weightOf(at), 1e-12, day)
-	}
-	half := time.Duration(dto.HalfLife * 24 * float64(time.Hour))
-	require.InEpsilon(t, 2, weightOf(noon)/weightOf(noon.Add(-half)), 1e-12)
-	daily := weightOf(time.Date(2039, 12, 1, 0, 0, 0, 0, time.UTC)) / (1 - math.Exp2(-1/dto.HalfLife))
-	require.Less(t, daily, math.MaxFloat32, "a daily habit fits until December 2039")
 	p := profile{}
 	for day := range int64(3) { // beyond it nothing overflows
 		require.True(t, p.add(activeHour{day: day, weight: 3e38}))
@@ -60,7 +47,7 @@ func (w *world) active(contact kairos.ID, day time.Time) map[int]int {
 	counts := map[int]int{}
 	for h, a := range activity {
 		if a != 0 {
-			n := float64(a) / weightOf(day)
+			n := float64(a) / dto.ActivityWeight(day)
 			require.InDelta(w.t, math.Round(n), n, 0.05, "hour %d", h)
 			counts[h] = int(math.Round(n))
 		}
@@ -272,7 +259,7 @@ func TestProfileFades(t *testing.T) {
 	w.fold()
 	var activity []float32
 	require.NoError(t, w.pool.QueryRow(t.Context(), `SELECT activity FROM profiles WHERE contact = $1`, id).Scan(&activity))
-	require.InDelta(t, 1.5, float64(activity[12])/weightOf(noon.Add(half)), 1e-6)
+	require.InDelta(t, 1.5, float64(activity[12])/dto.ActivityWeight(noon.Add(half)), 1e-6)
 }
 
 func TestProfileErasedAndUnknown(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -174,4 +175,20 @@ func TestFastMath(t *testing.T) {
 	}
 	require.InDelta(t, 0, fastLog(1), 1e-15)
 	require.InDelta(t, 1, fastExp(0), 1e-15)
+}
+
+func TestActivityWeight(t *testing.T) {
+	for day, want := range map[string]float64{
+		"2020-01-01": 1,
+		"2020-03-01": 2,                 // 60 days
+		"2026-01-01": 99455584693.01239, // 2^(2192/60)
+	} {
+		at, err := time.Parse(time.DateOnly, day)
+		require.NoError(t, err)
+		require.InEpsilon(t, want, ActivityWeight(at), 1e-12, day)
+	}
+	noon, half := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), time.Duration(HalfLife*24*float64(time.Hour))
+	require.InEpsilon(t, 2, ActivityWeight(noon)/ActivityWeight(noon.Add(-half)), 1e-12)
+	daily := ActivityWeight(time.Date(2039, 12, 1, 0, 0, 0, 0, time.UTC)) / (1 - math.Exp2(-1/HalfLife))
+	require.Less(t, daily, math.MaxFloat32, "a daily habit fits until December 2039")
 }

@@ -1,9 +1,25 @@
 package dto
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // HalfLife is the half-life of organic activity, in days.
 const HalfLife = 60.0
+
+// ActivityEpoch is where the weights of activity begin: 2020-01-01 00:00 UTC,
+// in Unix microseconds.
+const ActivityEpoch = 1_577_836_800_000_000
+
+// ActivityWeight returns what one hour with activity at that moment adds to a
+// stored profile: 2^(days since ActivityEpoch / HalfLife). Divided by the weight
+// of now it is 1 for today and 1/2 for HalfLife days ago, so that old activity
+// fades without its row being touched. A daily habit stays within float32 until
+// December 2039; beyond it profiles saturate.
+func ActivityWeight(at time.Time) float64 {
+	return math.Exp2(float64(at.UnixMicro()-ActivityEpoch) / (24 * 3600e6) / HalfLife)
+}
 
 // PreferenceEvents is what a declared preference counts for, in events.
 const PreferenceEvents = 10.0

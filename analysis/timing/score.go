@@ -49,7 +49,7 @@ func (r *Registry) score(ctx context.Context, ref kairos.Ref, version, _ int) er
 }
 
 func (r *Registry) scoreAll(ctx context.Context, ref kairos.Ref, m *record, now time.Time) error {
-	c := &scored{m: m, scorer: m.fit.Scorer(), eta: make([]float64, hoursPerDay), weight: weight(now), chunk: r.chunk}
+	c := &scored{m: m, scorer: m.fit.Scorer(), eta: make([]float64, hoursPerDay), weight: dto.ActivityWeight(now), chunk: r.chunk}
 	for more, after := true, (kairos.ID{}); more; {
 		if err := c.read(ctx, r.pool, after); err != nil {
 			return err

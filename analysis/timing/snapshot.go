@@ -43,14 +43,6 @@ type snapshot struct {
 	parent *int
 }
 
-// weight is what an organic event of the moment counts for in a profile:
-// events' weights double every 60 days, so that dividing by the present one
-// gives a half-life of 60 days (the fold writes with the same rule).
-func weight(t time.Time) float64 {
-	days := t.Sub(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)).Hours() / 24
-	return math.Exp2(days / dto.HalfLife)
-}
-
 // snapshot reads all that training needs in one transaction, so that nothing
 // moves meanwhile.
 func (r *Registry) snapshot(ctx context.Context) (*snapshot, error) {
@@ -118,7 +110,7 @@ func (s *snapshot) activity(ctx context.Context, tx pgx.Tx, now time.Time) error
 	}
 	var id kairos.ID
 	var a []float32
-	w, person := weight(now), 0
+	w, person := dto.ActivityWeight(now), 0
 	_, err = pgx.ForEachRow(rows, []any{&id, &a}, func() error {
 		person = s.find(person, id)
 		return decay(s.row(s.data.Activity, person), a, w)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kairos"
+	"kairos/dto"
 )
 
 // setting is a whole number from the environment.
@@ -29,7 +30,7 @@ func BenchmarkTrain(b *testing.B) {
 	people, each := setting("KAIROS_BENCH_PEOPLE", 20_000), setting("KAIROS_BENCH_EXPOSURES", 20)
 	w := newWorld(b, Options{TrainEvery: -1})
 	w.clock.Set(dawn.Add(60 * day))
-	scale := weight(w.clock.Now())
+	scale := dto.ActivityWeight(w.clock.Now())
 	w.exec(`SET synchronous_commit = off`)
 	w.exec(`INSERT INTO profiles
 		SELECT md5('p' || u)::uuid, (SELECT array_agg((CASE WHEN (h + 6 * (u % 4)) % 24 BETWEEN 7 AND 10 THEN 3 + (u * 7 + h * 13) % 4 ELSE (u * 3 + h * 5) % 2 END * $2)::real ORDER BY h) FROM generate_series(0, 23) h),

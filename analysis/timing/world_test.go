@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"kairos"
+	"kairos/dto"
 	"kairos/dto/sim"
 	"kairos/internal/batch"
 	"kairos/internal/devstack"
@@ -135,7 +136,7 @@ func (w *world) fill(p *sim.Population) []kairos.ID {
 	}
 	w.send(messages...)
 	w.clock.Set(dawn.Add(time.Duration(48*len(campaigns)+48) * time.Hour))
-	scale := weight(w.clock.Now())
+	scale := dto.ActivityWeight(w.clock.Now())
 	rows := make([][]any, n.Rows)
 	for u := range rows {
 		act := make([]float32, 24)
