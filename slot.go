@@ -8,20 +8,23 @@ import (
 // Slot is a local hour of the week: 0 is Monday 00:00-00:59, 167 Sunday 23:00.
 type Slot int16
 
-// SlotsPerWeek is the number of slots.
-const SlotsPerWeek = 168
+// Hours and slots of the local calendar.
+const (
+	HoursPerDay  = 24
+	SlotsPerWeek = 7 * HoursPerDay
+)
 
 // SlotAt returns the slot that t falls in where loc's clocks are read.
 func SlotAt(t time.Time, loc *time.Location) Slot {
 	t = t.In(loc)
-	return Slot((int(t.Weekday())+6)%7*24 + t.Hour())
+	return Slot((int(t.Weekday())+6)%7*HoursPerDay + t.Hour())
 }
 
 // Day returns the weekday of the slot.
-func (s Slot) Day() time.Weekday { return time.Weekday((int(s)/24 + 1) % 7) }
+func (s Slot) Day() time.Weekday { return time.Weekday((int(s)/HoursPerDay + 1) % 7) }
 
 // Hour returns the local hour, 0..23.
-func (s Slot) Hour() int { return int(s) % 24 }
+func (s Slot) Hour() int { return int(s) % HoursPerDay }
 
 // String returns "Mon 09:00".
 func (s Slot) String() string {

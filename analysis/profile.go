@@ -10,9 +10,6 @@ import (
 	"kairos/dto"
 )
 
-// hoursOfDay is the length of a profile: one value for each local hour.
-const hoursOfDay = 24
-
 // Times of activity that count: from profileEpoch on, which is also where
 // weights begin, and no further ahead of our clock than profileFuture.
 const (
@@ -105,7 +102,7 @@ func sortHours(hours []activeHour) []activeHour {
 type profile struct {
 	contact  kairos.ID
 	zone     *time.Location
-	activity []float32 // hoursOfDay, in weights of dto.ActivityWeight; nil: none yet
+	activity []float32 // kairos.HoursPerDay, in weights of dto.ActivityWeight; nil: none yet
 	seen     int64     // newest local day with activity, days since 1970-01-01
 	hours    int32     // which hours of that day are counted, bit h
 }
@@ -116,7 +113,7 @@ func (p *profile) add(h activeHour) (counted bool) {
 	bit := int32(1) << h.hour
 	switch {
 	case p.activity == nil:
-		p.activity, p.seen, p.hours = make([]float32, hoursOfDay), h.day, bit
+		p.activity, p.seen, p.hours = make([]float32, kairos.HoursPerDay), h.day, bit
 	case h.day > p.seen:
 		p.seen, p.hours = h.day, bit
 	case h.day == p.seen && p.hours&bit != 0:

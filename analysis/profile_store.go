@@ -152,7 +152,7 @@ func storeProfiles(ctx context.Context, tx pgx.Tx, profiles []*profile) error {
 	}
 	n := len(profiles)
 	contacts, days, hours := make([]kairos.ID, n), make([]time.Time, n), make([]int32, n)
-	activity := make([]float32, 0, n*hoursOfDay) // row by row: arrays of arrays cannot be unnested
+	activity := make([]float32, 0, n*kairos.HoursPerDay) // row by row: arrays of arrays cannot be unnested
 	for i, p := range profiles {
 		contacts[i], days[i], hours[i] = p.contact, time.Unix(p.seen*86_400, 0).UTC(), p.hours
 		activity = append(activity, p.activity...)
@@ -162,7 +162,7 @@ func storeProfiles(ctx context.Context, tx pgx.Tx, profiles []*profile) error {
 		SELECT u.contact, ($2::real[])[(u.n - 1) * $5::int + 1 : u.n * $5::int], u.seen_on, u.hours
 		FROM unnest($1::uuid[], $3::date[], $4::int[]) WITH ORDINALITY AS u(contact, seen_on, hours, n)
 		ON CONFLICT (contact) DO UPDATE SET activity = excluded.activity, seen_on = excluded.seen_on, hours = excluded.hours`,
-		contacts, activity, days, hours, hoursOfDay)
+		contacts, activity, days, hours, kairos.HoursPerDay)
 	if err != nil {
 		return fmt.Errorf("store profiles: %w", err)
 	}

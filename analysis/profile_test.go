@@ -43,7 +43,7 @@ func (w *world) active(contact kairos.ID, day time.Time) map[int]int {
 		return nil
 	}
 	require.NoError(w.t, err)
-	require.Len(w.t, activity, hoursOfDay)
+	require.Len(w.t, activity, kairos.HoursPerDay)
 	counts := map[int]int{}
 	for h, a := range activity {
 		if a != 0 {

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"kairos"
 	"kairos/dto"
 )
 
@@ -34,7 +35,7 @@ func (m *record) scorer() func(eta []float64, activity []float32) {
 	if m.Verdict == dto.Clusters {
 		return func(eta []float64, activity []float32) { s.Score(eta, activity) }
 	}
-	nobody := make([]float32, hoursPerDay)
+	nobody := make([]float32, kairos.HoursPerDay)
 	return func(eta []float64, _ []float32) { s.Score(eta, nobody) }
 }
 
@@ -76,7 +77,7 @@ type judge struct {
 // value is that of sending everybody in the best of the allowed hours. The
 // prediction is the mean response times the person's relative curve.
 func (j *judge) value(score func(eta []float64, activity []float32)) (dto.OffPolicy, error) {
-	eta, last := make([]float64, hoursPerDay), int32(-1)
+	eta, last := make([]float64, kairos.HoursPerDay), int32(-1)
 	predict := func(h int) float64 { return math.Min(1, j.rate*math.Exp(eta[h])) }
 	for i, d := range j.s.log {
 		if d.person != last {

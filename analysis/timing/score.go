@@ -49,7 +49,7 @@ func (r *Registry) score(ctx context.Context, ref kairos.Ref, version, _ int) er
 }
 
 func (r *Registry) scoreAll(ctx context.Context, ref kairos.Ref, m *record, now time.Time) error {
-	c := &scored{m: m, scorer: m.fit.Scorer(), eta: make([]float64, hoursPerDay), weight: dto.ActivityWeight(now), chunk: r.chunk}
+	c := &scored{m: m, scorer: m.fit.Scorer(), eta: make([]float64, kairos.HoursPerDay), weight: dto.ActivityWeight(now), chunk: r.chunk}
 	for more, after := true, (kairos.ID{}); more; {
 		if err := c.read(ctx, r.pool, after); err != nil {
 			return err
@@ -119,7 +119,7 @@ func (c *scored) read(ctx context.Context, db batch.DB, after kairos.ID) error {
 func (c *scored) add(id kairos.ID) []float32 {
 	c.people = append(c.people, id)
 	n := len(c.acts)
-	c.acts = append(c.acts, make([]float32, hoursPerDay)...)
+	c.acts = append(c.acts, make([]float32, kairos.HoursPerDay)...)
 	return c.acts[n:]
 }
 
@@ -132,7 +132,7 @@ func (c *scored) prefer(asked []wish) {
 		}
 		row := []float32(nil)
 		if i < known && c.people[i] == w.contact {
-			row = c.acts[i*hoursPerDay : (i+1)*hoursPerDay]
+			row = c.acts[i*kairos.HoursPerDay : (i+1)*kairos.HoursPerDay]
 		} else {
 			row = c.add(w.contact)
 		}
@@ -142,9 +142,9 @@ func (c *scored) prefer(asked []wish) {
 
 func (c *scored) rank() {
 	c.hours, c.ends, c.labels = c.hours[:0], c.ends[:0], c.labels[:0]
-	var order [hoursPerDay]byte
+	var order [kairos.HoursPerDay]byte
 	for i := range c.people {
-		cluster := c.scorer.Score(c.eta, c.acts[i*hoursPerDay:(i+1)*hoursPerDay])
+		cluster := c.scorer.Score(c.eta, c.acts[i*kairos.HoursPerDay:(i+1)*kairos.HoursPerDay])
 		c.hours = append(c.hours, rank(order[:0], c.eta, c.m.fit.Mask)...)
 		c.ends, c.labels = append(c.ends, len(c.hours)), append(c.labels, int16(cluster))
 	}
@@ -226,9 +226,9 @@ func bestHours(ctx context.Context, db batch.DB, version int) ([]float64, error)
 	var n int64
 	_, err = pgx.ForEachRow(rows, []any{&hour, &n}, func() error {
 		if counts == nil {
-			counts = make([]float64, hoursPerDay)
+			counts = make([]float64, kairos.HoursPerDay)
 		}
-		if hour < hoursPerDay {
+		if hour < kairos.HoursPerDay {
 			counts[hour] = float64(n)
 		}
 		return nil

@@ -58,7 +58,7 @@ func (r *Registry) snapshot(ctx context.Context) (*snapshot, error) {
 			return err
 		}
 		rows := max(len(s.people), 1) // the fit wants a person; one without anything says nothing
-		s.data = dto.Data{Activity: dto.NewMatrix(rows, hoursPerDay), Delivered: dto.NewMatrix(rows, hoursPerDay), Responded: dto.NewMatrix(rows, hoursPerDay)}
+		s.data = dto.Data{Activity: dto.NewMatrix(rows, kairos.HoursPerDay), Delivered: dto.NewMatrix(rows, kairos.HoursPerDay), Responded: dto.NewMatrix(rows, kairos.HoursPerDay)}
 		if err := s.activity(ctx, tx, now); err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (s *snapshot) activity(ctx context.Context, tx pgx.Tx, now time.Time) error
 
 // decay writes a profile's activity as it counts now.
 func decay(dst, activity []float32, weight float64) error {
-	if len(activity) != hoursPerDay {
+	if len(activity) != kairos.HoursPerDay {
 		return kairos.Invalid("activity", "of a person has %d hours instead of 24", len(activity))
 	}
 	for h, v := range activity {
@@ -206,7 +206,7 @@ func (s *snapshot) exposures(ctx context.Context, tx pgx.Tx) error {
 	slots := dto.Mask(0)
 	s.log = make([]delivery, 0, min(s.Deliveries, maxLogged+maxLogged/8))
 	_, err = pgx.ForEachRow(rows, []any{&id, &hour, &allowed, &d.propensity, &d.responded}, func() error {
-		if hour < 0 || hour >= hoursPerDay {
+		if hour < 0 || hour >= kairos.HoursPerDay {
 			return kairos.Invalid("hour", "of a delivery is %d", hour)
 		}
 		person = s.find(person, id)
@@ -222,7 +222,7 @@ func (s *snapshot) exposures(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	})
 	s.Slots = make([]int, 0, bits.OnesCount64(uint64(slots)))
-	for h := range hoursPerDay {
+	for h := range kairos.HoursPerDay {
 		if slots.Has(h) {
 			s.Slots = append(s.Slots, h)
 		}

@@ -17,9 +17,6 @@ import (
 // kairosItself is who decided what follows from rules.
 const kairosItself = "kairos"
 
-// hoursPerDay is the number of slots: local hours of the day.
-const hoursPerDay = 24
-
 // record is a row of timing_models.
 type record struct {
 	Model

@@ -157,9 +157,9 @@ func (r *Registry) conclude(ctx context.Context, ref kairos.Ref, m *record, s *s
 	if fit.Decision.Verdict == dto.Global || fit.Decision.Verdict == dto.Clusters {
 		m.State = Candidate
 	}
-	eta := make([]float64, hoursPerDay)
-	fit.Scorer().Score(eta, make([]float32, hoursPerDay))
-	hours := rank(make([]byte, 0, hoursPerDay), eta, fit.Mask)
+	eta := make([]float64, kairos.HoursPerDay)
+	fit.Scorer().Score(eta, make([]float32, kairos.HoursPerDay))
+	hours := rank(make([]byte, 0, kairos.HoursPerDay), eta, fit.Mask)
 	return pg.InTx(ctx, r.pool, func(tx pgx.Tx) error {
 		if err := lockRegistry(ctx, tx); err != nil {
 			return err
