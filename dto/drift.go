@@ -1,9 +1,16 @@
 package dto
 
 import (
+	"cmp"
 	"math"
 
 	"kairos"
+)
+
+// The defaults of [PageHinkley].
+const (
+	DriftDelta     = 0.5 // standard errors a day may lie below the prediction and count for nothing
+	DriftThreshold = 8.0 // the level above which the alarm rings
 )
 
 // PageHinkley watches daily standardised residuals, (seen - predicted)/sd, for
@@ -16,8 +23,8 @@ import (
 // several goroutines. Source: Page, Continuous inspection schemes, Biometrika
 // 41, 1954; Hinkley 1971.
 type PageHinkley struct {
-	Delta  float64 `json:"delta"`  // 0: .5
-	Lambda float64 `json:"lambda"` // 0: 8
+	Delta  float64 `json:"delta"`  // 0: DriftDelta
+	Lambda float64 `json:"lambda"` // 0: DriftThreshold
 	Level  float64 `json:"level"`  // m_t; survives a restart
 	Days   int     `json:"days"`
 }
@@ -29,20 +36,19 @@ func (w *PageHinkley) Add(residual float64) (alarm bool) {
 	if math.IsNaN(residual) || math.IsInf(residual, 0) {
 		return false
 	}
-	delta, lambda := w.Delta, w.Lambda
-	if delta == 0 {
-		delta = 0.5
-	}
-	if lambda == 0 {
-		lambda = 8
-	}
 	w.Days++
-	w.Level = math.Max(0, w.Level-residual-delta)
-	if w.Level > lambda {
+	w.Level = w.After(residual)
+	if w.Level > cmp.Or(w.Lambda, DriftThreshold) {
 		w.Level = 0
 		return true
 	}
 	return false
+}
+
+// After returns the level that a day's residual leads to, m_t, before an alarm
+// sets it back to 0.
+func (w *PageHinkley) After(residual float64) float64 {
+	return math.Max(0, w.Level-residual-cmp.Or(w.Delta, DriftDelta))
 }
 
 // Residual returns the standardised residual of a day with n deliveries, seen

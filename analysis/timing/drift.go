@@ -17,7 +17,6 @@ import (
 const (
 	day       = 24 * time.Hour
 	foldLag   = time.Hour     // for the log to be folded
-	threshold = 8.0           // dto.PageHinkley's default
 	quiet     = 30 * day      // between two alarms about people's hours
 	diaryDays = 90            // shown
 	minPerDay = int64(fewest) // in either arm; thinner days are merged into the next
@@ -36,7 +35,7 @@ type watch struct {
 // to add is what its trial showed over control; where it was tried against the
 // baseline, that is control too.
 func newWatch(m *record, then []float64) *watch {
-	w := &watch{Drift: Drift{Threshold: threshold}, Then: then}
+	w := &watch{Drift: Drift{Threshold: dto.DriftThreshold}, Then: then}
 	if m.Canary == nil {
 		return w
 	}
@@ -160,7 +159,7 @@ func (r *Registry) countDays(ctx context.Context, db batch.DB, version int, from
 }
 
 func (r *Registry) writeDiary(ctx context.Context, tx pgx.Tx, m *record, days []diary, sum diary) error {
-	ph := dto.PageHinkley{Lambda: threshold, Level: m.watch.Level, Days: m.watch.Days}
+	ph := dto.PageHinkley{Level: m.watch.Level, Days: m.watch.Days}
 	rang := false
 	for _, d := range days {
 		sum.model.N, sum.model.Responses = sum.model.N+d.model.N, sum.model.Responses+d.model.Responses
@@ -169,7 +168,7 @@ func (r *Registry) writeDiary(ctx context.Context, tx pgx.Tx, m *record, days []
 		level := ph.Level
 		if z := m.watch.residual(sum.model, sum.control); min(sum.model.N, sum.control.N) >= minPerDay && !math.IsNaN(z) {
 			residual, sum = &z, diary{}
-			level = math.Max(0, ph.Level-z-0.5) // what the watch sees, also on the day it rings and starts anew
+			level = ph.After(z) // what the watch sees, also on the day it rings and starts anew
 			rang = ph.Add(z) || rang
 		}
 		_, err := tx.Exec(ctx, `
