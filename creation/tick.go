@@ -39,7 +39,7 @@ func (c *Creation) reopenCampaigns(ctx context.Context, now time.Time) error {
 			UPDATE campaigns SET state = 'running', finished_at = NULL, updated_at = $1
 			WHERE state = 'finished' AND kind = 'campaign'
 			  AND id IN (SELECT campaign FROM batches WHERE campaign IS NOT NULL AND state IN ('planned', 'queued', 'running'))
-			RETURNING id, coalesce(ticket, '00000000-0000-0000-0000-000000000000')`, now)
+			RETURNING id, ticket`, now)
 		if err != nil {
 			return err
 		}
