@@ -45,8 +45,7 @@ func compareRates(treated, control armCount, minLift float64) (rates, error) {
 	if treated.sent == 0 || control.sent == 0 || treated.responses+control.responses == 0 {
 		return rates{verdict: VerdictNotEnoughData}, nil
 	}
-	l, err := dto.Compare(dto.Arm{N: treated.sent, Responses: treated.responses},
-		dto.Arm{N: control.sent, Responses: control.responses}, dto.LiftOptions{Alpha: 1 - confidence, Effect: minLift})
+	l, err := dto.Compare(treated.arm(), control.arm(), dto.LiftOptions{Alpha: 1 - confidence, Effect: minLift})
 	if err != nil {
 		return rates{}, err
 	}

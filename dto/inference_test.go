@@ -265,3 +265,30 @@ func TestArmSizeHasItsPower(t *testing.T) {
 	}
 	require.InDelta(t, .9, float64(found)/600, .05)
 }
+
+// Two campaigns whose ratio of rates is 1.5 in each, at different levels and
+// shares; the figures were computed apart from this program. A pair that sent
+// on one side only says nothing, and one pair reads as Compare has it.
+func TestCompareWithin(t *testing.T) {
+	one := Pair{Arm{1000, 300}, Arm{250, 50}}
+	pairs := []Pair{{Arm{400, 60}, Arm{300, 30}}, one, {Treated: Arm{7, 7}}}
+	c := CompareWithin(pairs, 0.05)
+	require.InDelta(t, 0.5, c.Relative, 1e-12)
+	require.InDelta(t, 0.200038025, c.Low, 1e-9)
+	require.InDelta(t, 0.874940587, c.High, 1e-9)
+	require.InDelta(t, 0.000212912654, c.P, 1e-12)
+	require.Equal(t, Pair{Arm{1400, 360}, Arm{550, 80}}, c.Sum)
+	l, err := Compare(one.Treated, one.Control, LiftOptions{})
+	require.NoError(t, err)
+	c = CompareWithin([]Pair{one}, 0.05)
+	require.InDeltaSlice(t, []float64{l.Relative, l.RelativeLow, l.RelativeHigh, l.Difference, l.P}, []float64{c.Relative, c.Low, c.High, c.Difference, c.P}, 1e-9)
+	require.Equal(t, Common{P: 1}, CompareWithin(nil, 0.05))
+}
+
+func TestSumTests(t *testing.T) {
+	require.Equal(t, Test{P: 1}, SumTests())
+	a, b := Test{Statistic: 3, DF: 1, People: 10}, Test{Statistic: 4, DF: 2, People: 5}
+	sum := SumTests(a, b)
+	require.Equal(t, distuv.ChiSquared{K: 3}.Survival(7), sum.P)
+	require.Equal(t, 15, sum.People)
+}

@@ -143,11 +143,15 @@ func wilson(p, n, z float64) (lo, hi float64) {
 	return math.Max(0, mid-w), math.Min(1, mid+w)
 }
 
+// MismatchP is the p-value below which arms do not have the sizes they were
+// drawn with: then something, a filter or a crash, treats them differently, and
+// no lift may be believed.
+const MismatchP = 0.001
+
 // SampleRatio tests whether arms of the observed sizes were drawn with the
 // planned shares (any positive scale): chi-square with one degree of freedom
-// less than there are arms. Alarm below p = .001: then something, a filter or a
-// crash, treats the arms differently, and no lift may be believed. Errors:
-// ErrInvalid. Source: Fabijan et al., Diagnosing sample ratio mismatch in online
+// less than there are arms. Alarm below [MismatchP]. Errors: ErrInvalid. Source:
+// Fabijan et al., Diagnosing sample ratio mismatch in online
 // controlled experiments, KDD 2019.
 func SampleRatio(observed []int64, shares []float64) (t Test, alarm bool, err error) {
 	if len(observed) != len(shares) || len(observed) < 2 {
@@ -170,5 +174,5 @@ func SampleRatio(observed []int64, shares []float64) (t Test, alarm bool, err er
 		t.Statistic += (float64(o) - e) * (float64(o) - e) / e
 	}
 	t.P = distuv.ChiSquared{K: float64(t.DF)}.Survival(t.Statistic)
-	return t, t.P < 0.001, nil
+	return t, t.P < MismatchP, nil
 }
