@@ -11,6 +11,7 @@ import (
 
 	"kairos"
 	"kairos/internal/eventlog"
+	"kairos/internal/table"
 )
 
 func TestEventsPageByPage(t *testing.T) {
@@ -112,16 +113,10 @@ func TestFollow(t *testing.T) {
 
 func TestCSVIsSafeToOpen(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[string]string{
-		"": "", "plain": "plain", "=1+1": "'=1+1", "+1": "'+1", "-1+1": "'-1+1", "@SUM(A1)": "'@SUM(A1)", "\tx": "'\tx", "\rx": "'\rx",
-		"-": "'-", "-40.00": "-40.00", "-cmd": "'-cmd",
-	} {
-		require.Equal(t, want, cell(in), "%q", in)
-	}
 	var b bytes.Buffer
 	half := 0.5
-	require.NoError(t, WriteFunnelCSV(&b, Funnel{AsOf: noon, Steps: []Step{{Step: "sent", Unique: 1, Total: 2, RateOfSent: &half}},
-		ByArm: map[string][]Step{"=evil": {{Step: "sent"}}}}))
+	require.NoError(t, table.Write(&b, table.CSV, Funnel{AsOf: noon, Steps: []Step{{Step: "sent", Unique: 1, Total: 2, RateOfSent: &half}},
+		ByArm: map[string][]Step{"=evil": {{Step: "sent"}}}}.Rows()))
 	require.Equal(t, `campaign,as_of,group,name,step,unique,total,rate_of_previous,rate_of_sent
 00000000-0000-0000-0000-000000000000,2026-03-02T12:00:00Z,all,,sent,1,2,,0.5
 00000000-0000-0000-0000-000000000000,2026-03-02T12:00:00Z,arm,'=evil,sent,0,0,,
@@ -129,15 +124,15 @@ func TestCSVIsSafeToOpen(t *testing.T) {
 
 	b.Reset()
 	revenue, needed := -one, int64(9)
-	require.NoError(t, WriteROICSV(&b, ROI{AsOf: noon, Currency: "EUR", Attributed: Attributed{1, 2 * one},
+	require.NoError(t, table.Write(&b, table.CSV, ROI{AsOf: noon, Currency: "EUR", Attributed: Attributed{1, 2 * one},
 		Incremental:     Incremental{Revenue: &revenue, Interval: &[2]kairos.Amount{-2 * one, one}, Verdict: VerdictNotEnoughData, Needed: &needed},
-		OtherCurrencies: []OtherCurrency{{Currency: "USD"}}}))
+		OtherCurrencies: []OtherCurrency{{Currency: "USD"}}}.Rows()))
 	lines := strings.Split(b.String(), "\n")
 	require.Equal(t, "00000000-0000-0000-0000-000000000000,2026-03-02T12:00:00Z,EUR,1,2.00,,,,-1.00,-2.00,1.00,not_enough_data,9,0,0,0.00,0.00,0.00,,", lines[1])
 	require.Len(t, lines, 4)
 
 	b.Reset()
-	require.NoError(t, WriteEventsCSV(&b, []kairos.Event{{Kind: "a.b", Key: "=1", Data: object("a", "b")}}))
+	require.NoError(t, table.Write(&b, table.CSV, EventRows([]kairos.Event{{Kind: "a.b", Key: "=1", Data: object("a", "b")}})))
 	require.Contains(t, b.String(), `,a.b,`)
 	require.Contains(t, b.String(), `,'=1,"{""a"":""b""}"`)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kairos"
+	"kairos/internal/table"
 )
 
 func optimisedSpec(e kairos.Experiment) kairos.CampaignSpec {
@@ -166,9 +167,7 @@ func TestTimingWithoutAComparison(t *testing.T) {
 			raw, err := json.Marshal(got)
 			require.NoError(t, err)
 			require.JSONEq(t, `{"campaign":"`+id.String()+`","verdict":"not_enough_data","needed":null,"arms":`+c.arms+`,"lift":null,"srm":null,"models":[]`+c.note+`}`, string(raw))
-			var b strings.Builder
-			require.NoError(t, WriteTimingCSV(&b, got))
-			require.Equal(t, 1+c.lines, strings.Count(b.String(), "\n"), b.String())
+			require.Len(t, got.Rows(), c.lines)
 		})
 	}
 }
@@ -178,9 +177,9 @@ func TestTimingCSV(t *testing.T) {
 	rate, lift, needed := 0.0625, -0.5, int64(1200)
 	id := kairos.MustID("01936c3e-8a6f-7cc2-9f5e-2b1d0c3a4e5f")
 	var b strings.Builder
-	require.NoError(t, WriteTimingCSV(&b, Timing{Campaign: id, Verdict: VerdictNotEnoughData, Needed: &needed,
+	require.NoError(t, table.Write(&b, table.CSV, Timing{Campaign: id, Verdict: VerdictNotEnoughData, Needed: &needed,
 		Arms: []TimingArm{{kairos.ArmControl, 16, 1, &rate}, {"=cmd()", 0, 0, nil}},
-		Lift: &TimingLift{Estimate: &lift, Interval: &[2]float64{-0.9, 0.25}, P: 0.125}, SRM: &TimingSRM{P: 0.5, OK: true}}))
+		Lift: &TimingLift{Estimate: &lift, Interval: &[2]float64{-0.9, 0.25}, P: 0.125}, SRM: &TimingSRM{P: 0.5, OK: true}}.Rows()))
 	require.Equal(t, "campaign,arm,n,responses,rate,verdict,needed,lift,lift_low,lift_high,p,srm_p,srm_ok\n"+
 		id.String()+",control,16,1,0.0625,not_enough_data,1200,-0.5,-0.9,0.25,0.125,0.5,true\n"+
 		id.String()+",'=cmd(),0,0,,not_enough_data,1200,-0.5,-0.9,0.25,0.125,0.5,true\n", b.String())
@@ -190,8 +189,8 @@ func TestTimingPeriodCSV(t *testing.T) {
 	t.Parallel()
 	for from, want := range map[time.Time]string{{}: "", noon: "2026-03-02T12:00:00Z"} {
 		var b strings.Builder
-		require.NoError(t, WriteTimingCSV(&b, Timing{From: from, Until: noon.Add(hour), Verdict: VerdictNotEnoughData,
-			Arms: []TimingArm{{kairos.ArmControl, 16, 0, nil}}}))
+		require.NoError(t, table.Write(&b, table.CSV, Timing{From: from, Until: noon.Add(hour), Verdict: VerdictNotEnoughData,
+			Arms: []TimingArm{{kairos.ArmControl, 16, 0, nil}}}.PeriodRows()))
 		require.Equal(t, "from,until,arm,n,responses,rate,verdict,needed,lift,lift_low,lift_high,p,srm_p,srm_ok\n"+
 			want+",2026-03-02T13:00:00Z,control,16,0,,not_enough_data,,,,,,,\n", b.String())
 	}

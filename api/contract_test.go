@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/stretchr/testify/require"
 )
 
@@ -217,9 +218,26 @@ func TestReports(t *testing.T) {
 		require.True(t, strings.HasPrefix(r.Body, "campaign,as_of,"), r.Body)
 		require.Equal(t, "text/csv; charset=utf-8", w.call("GET", "/v1/reports/"+path+"?campaign="+id, nil, "Accept", "text/csv").Header.Get("Content-Type"))
 		require.Equal(t, "application/json", w.call("GET", "/v1/reports/"+path+"?campaign="+id, nil, "Accept", "application/json, text/csv").Header.Get("Content-Type"))
-		w.call("GET", "/v1/reports/"+path+"?format=parquet&campaign="+id, nil).problem(406, "query.format")
+		w.parquet("/v1/reports/" + path + "?campaign=" + id)
 		w.call("GET", "/v1/reports/"+path+"?format=csv&campaign=01936c3e-8a6f-7cc2-9f5e-2b1d0c3a4e5f", nil, "Accept", "text/csv").problem(404, "")
 	}
+}
+
+// parquet asks for a path's table in both ways, and gives its columns and how
+// many rows it has.
+func (w *world) parquet(path string) (columns []string, rows int) {
+	w.t.Helper()
+	r := w.call("GET", path+"&format=parquet", nil)
+	require.Equal(w.t, 200, r.Status, r.Body)
+	require.Equal(w.t, "application/vnd.apache.parquet", r.Header.Get("Content-Type"))
+	require.Contains(w.t, r.Header.Get("Content-Disposition"), `.parquet"`)
+	require.Equal(w.t, "application/vnd.apache.parquet", w.call("GET", path, nil, "Accept", "application/vnd.apache.parquet").Header.Get("Content-Type"))
+	f, err := parquet.OpenFile(strings.NewReader(r.Body), int64(len(r.Body)))
+	require.NoError(w.t, err)
+	for _, c := range f.Schema().Fields() {
+		columns = append(columns, c.Name())
+	}
+	return columns, int(f.NumRows())
 }
 
 // settled waits until a reading of the log has n events: one shows when every
@@ -265,4 +283,11 @@ func TestEvents(t *testing.T) {
 	require.Equal(t, "12.50", data["amount"])
 	require.Equal(t, "EUR", data["currency"])
 	require.Empty(t, w.call("GET", "/v1/events?after="+items[0].(map[string]any)["cursor"].(string)+"&kind=payment.received", nil).ok(200)["items"])
+
+	columns, rows := w.parquet("/v1/events?kind=payment.received")
+	require.Equal(t, "cursor,id,kind,occurred_at,recorded_at,campaign,contact,notification,key,data", strings.Join(columns, ","))
+	require.Equal(t, 1, rows)
+	table := w.call("GET", "/v1/events?kind=payment.received&format=csv", nil).Body
+	require.Contains(t, table, `order-17,"{`)
+	require.True(t, strings.HasPrefix(strings.Split(table, "\n")[1], items[0].(map[string]any)["cursor"].(string)+","), "a table goes on behind its last row's cursor")
 }

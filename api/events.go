@@ -38,10 +38,12 @@ func (a *server) events() {
 			out, err := a.record(ctx, in.Body.Events)
 			return answer(out, err)
 		})
-	handle(a, call{method: http.MethodGet, path: "/v1/events", id: "list-events", tag: "Events",
-		summary: "Replay the event log", about: "In the log's order, from its start or behind after. At the end next is null: keep the cursor of the last event and ask again later.",
+	const path = "/v1/events"
+	handle(a, call{method: http.MethodGet, path: path, id: "list-events", tag: "Events",
+		summary: "Replay the event log", about: "In the log's order, from its start or behind after. At the end next is null: keep the cursor of the last event and ask again later." +
+			asTable + " A table has no next: go on behind the cursor of its last row.",
 		scopes: []string{ScopeReports}},
-		func(ctx context.Context, in *eventQuery) (*listOutput[Event], error) {
+		func(ctx context.Context, in *eventQuery) (*reportOutput, error) {
 			q, err := in.query()
 			if err != nil {
 				return nil, err
@@ -53,14 +55,16 @@ func (a *server) events() {
 			if len(events) < in.Limit {
 				next = kairos.Cursor{}
 			}
-			return newList(events, next.String(), eventOf), nil
+			return in.write("events", newList(events, next.String(), eventOf).Body, rowsOf(analysis.EventRows(events)))
 		})
+	documentTable[list[Event]](a, path)
 }
 
 // eventQuery asks for a page of the log.
 type eventQuery struct {
 	Page
 	EventFilter
+	ReportForm
 }
 
 // EventFilter is the part of a query that narrows a reading of the log.

@@ -1,11 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"kairos/analysis/timing"
 )
@@ -88,41 +86,44 @@ func (a *server) oneModel() {
 	const path = "/v1/dto/models/{v}"
 	handle(a, call{method: http.MethodGet, path: path, id: "get-model", tag: "Timing models",
 		summary: "Get a timing model", about: "Verdict, tests, what it was trained on, everybody's curve and each kind of people with rhythm, response curve, band, size and best hour, the trial, the lift it brought, the watch for drift, and who decided what. " +
-			"As CSV with `Accept: text/csv` or `?format=csv`: one line for each cluster and local hour.", scopes: modelReaders, errors: []int{406}},
+			"As a table (`?format=csv`, `?format=parquet`): one line for each cluster and local hour.", scopes: modelReaders},
 		func(ctx context.Context, in *struct {
 			ByVersion
 			ReportForm
 		}) (*reportOutput, error) {
-			form, err := in.form()
-			if err != nil {
-				return nil, err
-			}
 			m, err := a.opts.Timing.Model(ctx, in.Version)
 			if err != nil {
 				return nil, err
 			}
-			return writeReport(form, fmt.Sprintf("model-%d", in.Version), modelOf(&m), func(b *bytes.Buffer) error { return writeModelCSV(b, &m) })
+			return in.write(fmt.Sprintf("model-%d", in.Version), modelOf(&m), rowsOf(modelRows(&m)))
 		})
-	documentReport[Model](a, path)
+	documentTable[Model](a, path)
 }
 
-// writeModelCSV writes a line for each cluster and hour. Every cell is a number
-// not below 0, or -: nothing a spreadsheet takes for a formula.
-func writeModelCSV(b *bytes.Buffer, m *timing.Model) error {
-	b.WriteString("version,cluster,size,hour,rhythm,curve,low,high\n")
-	at := func(values []float64, hour int) string {
+// modelRow is a kind of people at a local hour.
+type modelRow struct {
+	Version int64    `parquet:"version"`
+	Cluster int64    `parquet:"cluster"`
+	Size    int64    `parquet:"size"`
+	Hour    int64    `parquet:"hour"`
+	Rhythm  *float64 `parquet:"rhythm"`
+	Curve   *float64 `parquet:"curve"`
+	Low     *float64 `parquet:"low"`
+	High    *float64 `parquet:"high"`
+}
+
+func modelRows(m *timing.Model) (all []modelRow) {
+	at := func(values []float64, hour int) *float64 {
 		if hour >= len(values) {
-			return ""
+			return nil
 		}
-		return strconv.FormatFloat(values[hour], 'f', -1, 64)
+		return &values[hour]
 	}
 	for _, c := range m.Clusters {
 		for h := range max(len(c.Rhythm), len(c.Curve)) {
-			if _, err := fmt.Fprintf(b, "%d,%d,%d,%d,%s,%s,%s,%s\n", m.Version, c.Cluster, c.Size, h,
-				at(c.Rhythm, h), at(c.Curve, h), at(c.Low, h), at(c.High, h)); err != nil {
-				return err
-			}
+			all = append(all, modelRow{int64(m.Version), int64(c.Cluster), int64(c.Size), int64(h),
+				at(c.Rhythm, h), at(c.Curve, h), at(c.Low, h), at(c.High, h)})
 		}
 	}
-	return nil
+	return all
 }

@@ -17,6 +17,7 @@ import (
 	"kairos/analysis/timing"
 	"kairos/dto"
 	"kairos/dto/sim"
+	"kairos/internal/table"
 )
 
 // What is written is the registry's own encoding; what is documented is
@@ -86,17 +87,17 @@ func TestModelsAreWrittenWithEmptyLists(t *testing.T) {
 	require.Nil(t, before.Clusters[0].High, "the registry's value is left alone")
 }
 
-func TestModelCSV(t *testing.T) {
+func TestModelRows(t *testing.T) {
 	t.Parallel()
 	hours := make([]float64, 24)
 	for h := range hours {
 		hours[h] = float64(h) / 8
 	}
 	var b bytes.Buffer
-	require.NoError(t, writeModelCSV(&b, &timing.Model{Version: 3, Clusters: []timing.Cluster{
+	require.NoError(t, table.Write(&b, table.CSV, modelRows(&timing.Model{Version: 3, Clusters: []timing.Cluster{
 		{Cluster: 0, Size: 70, Rhythm: hours, Curve: hours, Low: hours, High: hours},
 		{Cluster: 1, Size: 30, Rhythm: hours, Curve: hours},
-	}}))
+	}})))
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	require.Len(t, lines, 1+2*24)
 	require.Equal(t, "version,cluster,size,hour,rhythm,curve,low,high", lines[0])
@@ -121,7 +122,6 @@ func TestModelsRefuseWhatCannotBe(t *testing.T) {
 	}
 	w.call("GET", "/v1/dto/models/0", nil).problem(422, "path.v")
 	w.call("GET", "/v1/dto/models/one", nil).problem(422, "path.v")
-	w.call("GET", "/v1/dto/models/1?format=parquet", nil).problem(406, "query.format")
 	w.call("GET", "/v1/dto/models?limit=0", nil).problem(422, "query.limit")
 	for _, path := range []string{"/v1/dto/models", "/v1/dto/models/1", "/v1/dto/standing"} {
 		w.call("GET", path, nil, "Authorization", "Bearer "+w.key(ScopeCampaigns)).problem(403, "")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"reflect"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"kairos/analysis"
+	"kairos/internal/table"
 )
 
 // reportQuery names the campaign and the form of a report.
@@ -27,31 +28,31 @@ type ReportForm struct {
 	Accept string `header:"Accept" hidden:"true"`
 }
 
-// form decides between json and csv.
-func (q *ReportForm) form() (string, error) {
-	switch {
-	case q.Format == "parquet" || q.Format == "" && strings.Contains(q.Accept, "parquet"):
-		return "", newProblem(http.StatusNotAcceptable, "Reports are not to be had as Parquet. Ask for csv or json.", "query.format", "must be csv or json")
-	case q.Format != "":
-		return q.Format, nil
-	case prefersCSV(q.Accept):
-		return "csv", nil
+// table is the form of the table that is asked for; false: JSON is.
+func (q *ReportForm) table() (table.Form, bool) {
+	if q.Format != "" {
+		return table.Form(q.Format), q.Format != "json"
 	}
-	return "json", nil
-}
-
-// prefersCSV reports whether text/csv comes before JSON in an Accept header.
-func prefersCSV(accept string) bool {
-	for part := range strings.SplitSeq(accept, ",") {
+	for part := range strings.SplitSeq(q.Accept, ",") {
 		media, _, _ := strings.Cut(strings.TrimSpace(part), ";")
 		switch strings.ToLower(strings.TrimSpace(media)) {
 		case "text/csv":
-			return true
+			return table.CSV, true
+		case table.Parquet.MediaType():
+			return table.Parquet, true
 		case "application/json", "*/*", "application/*":
-			return false
+			return "", false
 		}
 	}
-	return false
+	return "", false
+}
+
+// rows are what a value looks like as a table.
+type rows func(io.Writer, table.Form) error
+
+// rowsOf makes rows of structs whose fields are the columns.
+func rowsOf[R any](all []R) rows {
+	return func(w io.Writer, form table.Form) error { return table.Write(w, form, all) }
 }
 
 type reportOutput struct {
@@ -127,49 +128,45 @@ type ForeignTakings struct {
 
 func (a *server) reports() {
 	report[FunnelReport](a, "funnel", "Get a campaign's funnel", "Unique and total by step, arm and channel, with rates. Machine opens and clicks are kept apart.",
-		func(ctx context.Context, q *reportQuery) (any, func(*bytes.Buffer) error, error) {
+		func(ctx context.Context, q *reportQuery) (any, rows, error) {
 			f, err := a.opts.Analysis.Funnel(ctx, q.Campaign.ID)
-			return f, func(b *bytes.Buffer) error { return analysis.WriteFunnelCSV(b, f) }, err
+			return f, rowsOf(f.Rows()), err
 		})
 	report[ROIReport](a, "roi", "Get a campaign's return on investment", "Attributed, and incremental against the holdout with its interval, beside the cost.",
-		func(ctx context.Context, q *reportQuery) (any, func(*bytes.Buffer) error, error) {
+		func(ctx context.Context, q *reportQuery) (any, rows, error) {
 			r, err := a.opts.Analysis.ROI(ctx, q.Campaign.ID)
-			return r, func(b *bytes.Buffer) error { return analysis.WriteROICSV(b, r) }, err
+			return r, rowsOf(r.Rows()), err
 		})
 	a.timing()
 }
 
-// asCSV ends the description of everything that is to be had as a table too.
-const asCSV = " As CSV with `Accept: text/csv` or `?format=csv`, safe to open in a spreadsheet."
+// asTable ends the description of everything that is to be had as a table too.
+const asTable = " As a table with `?format=csv` (or `Accept: text/csv`), safe to open in a spreadsheet, or `?format=parquet` (`Accept: application/vnd.apache.parquet`), amounts as decimals and times in UTC."
 
 // report registers one report on a campaign; W is the shape of its JSON, which
 // the value's own encoding has.
-func report[W any](a *server, name, summary, about string, make func(context.Context, *reportQuery) (any, func(*bytes.Buffer) error, error)) {
+func report[W any](a *server, name, summary, about string, make func(context.Context, *reportQuery) (any, rows, error)) {
 	path := "/v1/reports/" + name
 	handle(a, call{method: http.MethodGet, path: path, id: "report-" + name, tag: "Reports", summary: summary,
-		about: about + asCSV, scopes: []string{ScopeReports}, errors: []int{404, 406}},
+		about: about + asTable, scopes: []string{ScopeReports}, errors: []int{404}},
 		func(ctx context.Context, q *reportQuery) (*reportOutput, error) {
-			form, err := q.form()
+			value, all, err := make(ctx, q)
 			if err != nil {
 				return nil, err
 			}
-			value, csv, err := make(ctx, q)
-			if err != nil {
-				return nil, err
-			}
-			return writeReport(form, fmt.Sprintf("%s-%s", name, q.Campaign.ID), value, csv)
+			return q.write(fmt.Sprintf("%s-%s", name, q.Campaign.ID), value, all)
 		})
-	documentReport[W](a, path)
+	documentTable[W](a, path)
 }
 
-// writeReport answers with a value as JSON, or as CSV under a file's name.
-func writeReport(form, file string, value any, csv func(*bytes.Buffer) error) (*reportOutput, error) {
+// write answers with a value as JSON, or as a table under a file's name.
+func (q *ReportForm) write(file string, value any, all rows) (*reportOutput, error) {
 	out, b := &reportOutput{ContentType: "application/json", Vary: "Accept"}, &bytes.Buffer{}
 	var err error
-	if form == "csv" {
-		out.ContentType = "text/csv; charset=utf-8"
-		out.Disposition = fmt.Sprintf(`attachment; filename="%s.csv"`, file)
-		err = csv(b)
+	if form, ok := q.table(); ok {
+		out.ContentType = form.MediaType()
+		out.Disposition = fmt.Sprintf(`attachment; filename="%s.%s"`, file, form)
+		err = all(b, form)
 	} else {
 		err = json.NewEncoder(b).Encode(value)
 	}
@@ -180,11 +177,13 @@ func writeReport(form, file string, value any, csv func(*bytes.Buffer) error) (*
 	return out, nil
 }
 
-// documentReport describes what writeReport answers on a path; W is the shape
-// of the JSON.
-func documentReport[W any](a *server, path string) {
+// documentTable describes what write answers on a path; W is the shape of the
+// JSON.
+func documentTable[W any](a *server, path string) {
 	schema := huma.SchemaFromType(a.api.OpenAPI().Components.Schemas, reflect.TypeFor[W]())
 	a.api.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
-		"application/json": {Schema: schema}, "text/csv": {Schema: &huma.Schema{Type: "string"}},
+		"application/json":        {Schema: schema},
+		"text/csv":                {Schema: &huma.Schema{Type: "string"}},
+		table.Parquet.MediaType(): {Schema: &huma.Schema{Type: "string", Format: "binary"}},
 	}
 }

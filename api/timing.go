@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -84,12 +83,8 @@ func (a *server) timing() {
 	const path = "/v1/reports/timing"
 	handle(a, call{method: http.MethodGet, path: path, id: "report-timing", tag: "Reports", summary: "Get the timing report of a campaign or a period",
 		about: "Whether the chosen moments brought more responses than the baseline time: rates by arm, lift over control with its interval, and how many messages are still needed. " +
-			"Ask for one campaign, or for a period with `from` and `until`." + asCSV, scopes: []string{ScopeReports}, errors: []int{404, 406}},
+			"Ask for one campaign, or for a period with `from` and `until`." + asTable, scopes: []string{ScopeReports}, errors: []int{404}},
 		func(ctx context.Context, q *timingQuery) (*reportOutput, error) {
-			form, err := q.form()
-			if err != nil {
-				return nil, err
-			}
 			if err := q.check(); err != nil {
 				return nil, err
 			}
@@ -97,7 +92,10 @@ func (a *server) timing() {
 			if err != nil {
 				return nil, err
 			}
-			return writeReport(form, file, t, func(b *bytes.Buffer) error { return analysis.WriteTimingCSV(b, t) })
+			if q.Campaign.IsZero() {
+				return q.write(file, t, rowsOf(t.PeriodRows()))
+			}
+			return q.write(file, t, rowsOf(t.Rows()))
 		})
-	documentReport[TimingReport](a, path)
+	documentTable[TimingReport](a, path)
 }

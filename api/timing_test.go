@@ -70,7 +70,9 @@ func TestTimingReport(t *testing.T) {
 	require.Equal(t, []string{"1", "true"}, cells[11:])
 	require.Equal(t, csv.Body, w.call("GET", path+id, nil, "Accept", "text/csv").Body)
 
-	w.call("GET", path+id+"&format=parquet", nil).problem(406, "query.format")
+	columns, arms := w.parquet(path + id)
+	require.Equal(t, strings.Split(lines[0], ","), columns)
+	require.Equal(t, 2, arms)
 	w.call("GET", path+kairos.NewID().String(), nil).problem(404, "")
 	w.call("GET", path+id, nil, "Authorization", "Bearer "+w.key(ScopeReports)).ok(200)
 	w.call("GET", path+id, nil, "Authorization", "Bearer "+w.key(ScopeEvents)).problem(403, "")
