@@ -79,12 +79,12 @@ func (w *world) load(ctx context.Context, n int) (in imported, err error) {
 		Error    string `json:"error"`
 	}
 	began := time.Now()
-	if err := w.api.do(ctx, "POST", "/v1/contacts/import", "text/csv", f, &i); err != nil {
+	if err := w.api.Do(ctx, "POST", "/v1/contacts/import", "text/csv", f, &i); err != nil {
 		return in, err
 	}
 	w.say("  uploaded in %s", time.Since(began).Round(time.Millisecond))
 	err = w.until(ctx, time.Hour, 50*time.Millisecond, "the import", func() (bool, string, error) {
-		err := w.api.get(ctx, "/v1/imports/"+i.ID, &i)
+		err := w.api.Get(ctx, "/v1/imports/"+i.ID, &i)
 		return i.State != "running", fmt.Sprintf("%d rows", i.Rows), err
 	})
 	in.took = time.Since(began)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"kairos/internal/devstack"
 	"kairos/internal/pg"
+	"kairos/internal/rig"
 )
 
 // bench is one run of the command.
@@ -118,21 +118,17 @@ func (b *bench) newWorld(ctx context.Context) (_ *world, err error) {
 			return nil, err
 		}
 	}
-	listen, err := freeAddr(ctx)
+	listen, err := rig.FreeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
 	w.listen = listen
-	out, err := w.command(ctx, "keys", "create", "bench", "--json")
-	if err != nil {
-		return nil, err
-	}
 	var key struct {
 		APIKey string `json:"api_key"`
 	}
-	if err := json.Unmarshal(out, &key); err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
+	if err := w.command(ctx, &key, "keys", "create", "bench", "--json"); err != nil {
+		return nil, err
 	}
-	w.api = &client{server: "http://" + listen, key: key.APIKey}
+	w.api = &rig.Client{Server: "http://" + listen, Key: key.APIKey}
 	return w, nil
 }

@@ -27,7 +27,7 @@ func (b *bench) measureClicks(ctx context.Context, w *world, c *sent) error {
 		return err
 	}
 	var bare string
-	if err := firstLine(noop.line, &bare); err != nil {
+	if err := noop.Told(&bare); err != nil {
 		return err
 	}
 	for _, connections := range []int{64, 256} {
@@ -134,11 +134,11 @@ func (b *bench) click(ctx context.Context, w *world, c *sent, urls []string, r *
 
 // metric reads one gauge of the process that collects.
 func (w *world) metric(ctx context.Context, name string) (float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.api.server+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.api.Server+"/metrics", nil)
 	if err != nil {
 		return 0, err
 	}
-	req.Header.Set("Authorization", "Bearer "+w.api.key)
+	req.Header.Set("Authorization", "Bearer "+w.api.Key)
 	raw, err := fetch(req)
 	if err != nil {
 		return 0, err

@@ -46,14 +46,8 @@ type cli struct {
 var paths = []string{"import", "plan", "smtp", "clicks"}
 
 func main() {
-	if len(os.Args) > 1 {
-		if part := parts[os.Args[1]]; part != nil { // this process is a part of a measurement
-			if err := part(os.Args[2:], os.Stdout); err != nil {
-				fmt.Fprintln(os.Stderr, "kairos-bench:", err)
-				os.Exit(1)
-			}
-			return
-		}
+	if runPart() {
+		return
 	}
 	var c cli
 	kong.Parse(&c, kong.Name("kairos-bench"), kong.Description("Measures import, planning, sending and tracking beside their ceilings."))
@@ -66,10 +60,26 @@ func main() {
 	}
 }
 
+// asPart in the environment makes this program a part of a measurement.
+const asPart = "KAIROS_BENCH_PART"
+
 // parts are the other processes this program can be.
 var parts = map[string]func(args []string, out io.Writer) error{
 	"sink": runSink,
 	"noop": runNoop,
+}
+
+// runPart is this process as a part; false when it isn't one.
+func runPart() bool {
+	if os.Getenv(asPart) == "" {
+		return false
+	}
+	part := parts[os.Args[1]]
+	if err := part(os.Args[2:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "kairos-bench:", err)
+		os.Exit(1)
+	}
+	return true
 }
 
 func (c *cli) defaults() error {

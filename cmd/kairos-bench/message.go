@@ -49,12 +49,12 @@ func (w *world) inMessage(ctx context.Context, ring *token.Keyring, raw []byte) 
 		}
 	}
 	for i, d := range destinations {
-		link := w.api.server + "/c/" + ring.Mint(token.Claims{Purpose: token.PurposeClick, Campaign: campaign, Notification: id, Link: uint16(i + 1), Destination: d})
+		link := w.api.Server + "/c/" + ring.Mint(token.Claims{Purpose: token.PurposeClick, Campaign: campaign, Notification: id, Link: uint16(i + 1), Destination: d})
 		if n := strings.Count(body.String(), link); n != 2 {
 			return fmt.Errorf("message %s has its link %d %d times, not in both parts", id, i+1, n)
 		}
 	}
-	if !strings.Contains(body.String(), w.api.server+"/o/") {
+	if !strings.Contains(body.String(), w.api.Server+"/o/") {
 		return fmt.Errorf("message %s has no pixel", id)
 	}
 	return nil

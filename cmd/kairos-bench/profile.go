@@ -81,7 +81,7 @@ func (w *world) profile(ctx context.Context, name string) *profiling {
 		if c.pprof != "" {
 			p.over.Go(func() {
 				if err := p.save(ctx, c, "profile?seconds="+fmt.Sprint(int(maxProfile.Seconds())), "cpu"); err != nil {
-					w.say("  profile of %s: %v", c.name, err)
+					w.say("  profile of %s: %v", c.Name, err)
 				}
 			})
 		}
@@ -102,7 +102,7 @@ func (p *profiling) save(ctx context.Context, c *process, what, kind string) err
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(p.w.Profile, p.name+"-"+c.name+"."+kind), raw, 0o600)
+	return os.WriteFile(filepath.Join(p.w.Profile, p.name+"-"+c.Name+"."+kind), raw, 0o600)
 }
 
 // end waits for the profiles and writes what Postgres counted.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kairos/delivery/deliverytest"
+	"kairos/internal/rig"
 )
 
 // clock is when a sink took its messages, by its own watch.
@@ -89,17 +90,17 @@ func (w *world) sink(ctx context.Context, name string, keep int) (*sink, error) 
 		return nil, err
 	}
 	s := &sink{process: p}
-	return s, firstLine(p.line, &s.at)
+	return s, p.Told(&s.at)
 }
 
 // ask reads one of the control pages.
 func (s *sink) ask(ctx context.Context, page string, into any) error {
-	return (&client{server: s.at.Control}).get(ctx, page, into)
+	return (&rig.Client{Server: s.at.Control}).Get(ctx, page, into)
 }
 
 // again forgets what it has taken.
 func (s *sink) again(ctx context.Context) error {
-	return (&client{server: s.at.Control}).post(ctx, "/again", nil, nil)
+	return (&rig.Client{Server: s.at.Control}).Post(ctx, "/again", nil, nil)
 }
 
 // runNoop is a process that redirects and does nothing else: the ceiling of

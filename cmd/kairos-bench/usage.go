@@ -106,7 +106,7 @@ func (m *meter) end(into *metered) {
 func (w *world) names() []string {
 	var names []string
 	for _, p := range w.procs {
-		names = append(names, p.name)
+		names = append(names, p.Name)
 	}
 	return append(names, "postgres", "redis", "bench")
 }
@@ -115,7 +115,7 @@ func (w *world) names() []string {
 func (w *world) pids() map[string][]int {
 	all := map[string][]int{"bench": {os.Getpid()}}
 	for _, p := range w.procs {
-		all[p.name] = append(all[p.name], p.pid)
+		all[p.Name] = append(all[p.Name], p.PID)
 	}
 	if pid := w.stack.Postgres.PID(); pid > 0 {
 		all["postgres"] = append([]int{pid}, childrenOf(pid)...)

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"kairos/internal/devstack"
+	"kairos/internal/rig"
 )
 
 // secret is the root key of every world: the bench mints links with it.
@@ -30,7 +28,7 @@ type world struct {
 	pool   *pgxpool.Pool
 	redis  *redis.Client
 	listen string // of the process with the API
-	api    *client
+	api    *rig.Client
 	procs  []*process
 }
 
@@ -38,7 +36,7 @@ type world struct {
 func (w *world) close() error {
 	var errs []error
 	for _, p := range slices.Backward(w.procs) {
-		errs = append(errs, p.stop())
+		errs = append(errs, p.Stop())
 	}
 	if w.redis != nil {
 		errs = append(errs, w.redis.Close())
@@ -56,27 +54,15 @@ func (w *world) close() error {
 }
 
 func (w *world) environment(more ...string) []string {
-	var env []string
-	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "KAIROS_") {
-			env = append(env, kv)
-		}
-	}
-	return append(append(env,
+	return append(rig.Environment(
 		"KAIROS_DATABASE_URL="+w.stack.DatabaseURL(), "KAIROS_REDIS_URL="+w.stack.RedisURL(), "KAIROS_SECRET="+secret,
 		"KAIROS_LISTEN=127.0.0.1:0", "KAIROS_PUBLIC_URL=http://"+w.listen, "KAIROS_EMAIL_FROM=Shop <news@shop.example>",
 	), more...)
 }
 
-// command runs a command of the binary to its end.
-func (w *world) command(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, w.binary, args...)
-	cmd.Env = w.environment()
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("kairos %s: %w", args[0], err)
-	}
-	return out, nil
+// command runs a command of the binary to its end and decodes what it prints.
+func (w *world) command(ctx context.Context, into any, args ...string) error {
+	return rig.Output(ctx, into, w.environment(), w.binary, args...)
 }
 
 // serve starts a process with these roles and waits until it serves.
@@ -92,11 +78,12 @@ func (w *world) serve(ctx context.Context, name, roles string, env ...string) (*
 	if w.Profile != "" {
 		env = append(env, profileAddress+"="+filepath.Join(dir, "pprof"))
 	}
-	p, err := startProcess(ctx, name, filepath.Join(dir, "log"), w.environment(env...), w.binary, "serve", "--json")
+	p, err := w.start(ctx, rig.Program{
+		Name: name, Log: filepath.Join(dir, "log"), Env: w.environment(env...), Path: w.binary, Args: []string{"serve", "--json"},
+	})
 	if err != nil {
 		return nil, err
 	}
-	w.procs = append(w.procs, p)
 	if w.Profile != "" {
 		p.pprof = filepath.Join(dir, "pprof")
 	}
@@ -106,7 +93,7 @@ func (w *world) serve(ctx context.Context, name, roles string, env ...string) (*
 // end stops a process before the world does.
 func (w *world) end(p *process) error {
 	w.procs = slices.DeleteFunc(w.procs, func(q *process) bool { return p == q })
-	return p.stop()
+	return p.Stop()
 }
 
 // count is one number from the database.
@@ -166,7 +153,7 @@ func (w *world) template(ctx context.Context) (string, error) {
 	var t struct {
 		ID string `json:"id"`
 	}
-	err := w.api.post(ctx, "/v1/templates", map[string]any{
+	err := w.api.Post(ctx, "/v1/templates", map[string]any{
 		"name": "Offer", "channel": "email", "subject": "This week's offer", "html": letter(),
 	}, &t)
 	return t.ID, err
@@ -188,11 +175,11 @@ func (w *world) campaign(ctx context.Context, changes map[string]any) (string, t
 	var c struct {
 		ID string `json:"id"`
 	}
-	if err := w.api.post(ctx, "/v1/campaigns", spec, &c); err != nil {
+	if err := w.api.Post(ctx, "/v1/campaigns", spec, &c); err != nil {
 		return "", time.Time{}, err
 	}
 	at := time.Now()
-	return c.ID, at, w.api.post(ctx, "/v1/campaigns/"+c.ID+"/launch", nil, nil)
+	return c.ID, at, w.api.Post(ctx, "/v1/campaigns/"+c.ID+"/launch", nil, nil)
 }
 
 // state reads a campaign's state and progress.
@@ -201,16 +188,8 @@ func (w *world) state(ctx context.Context, id string) (state string, progress ma
 		State    string           `json:"state"`
 		Progress map[string]int64 `json:"progress"`
 	}
-	err = w.api.get(ctx, "/v1/campaigns/"+id, &c)
+	err = w.api.Get(ctx, "/v1/campaigns/"+id, &c)
 	return c.State, c.Progress, err
-}
-
-func freeAddr(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func dialRedis(ctx context.Context, url string) (*redis.Client, error) {
@@ -220,12 +199,4 @@ func dialRedis(ctx context.Context, url string) (*redis.Client, error) {
 	}
 	r := redis.NewClient(o)
 	return r, r.Ping(ctx).Err()
-}
-
-// firstLine decodes the line with which a process tells its addresses.
-func firstLine(line string, into any) error {
-	if err := json.Unmarshal([]byte(line), into); err != nil {
-		return fmt.Errorf("read %q: %w", line, err)
-	}
-	return nil
 }

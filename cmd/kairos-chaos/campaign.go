@@ -8,6 +8,7 @@ import (
 
 	"kairos/delivery"
 	"kairos/delivery/deliverytest"
+	"kairos/internal/rig"
 )
 
 // html is the content of every message: three tracked links.
@@ -45,7 +46,7 @@ func (t *trial) smtp(delay time.Duration, env ...string) *deliverytest.SMTPSink 
 }
 
 // usual starts a front, the stages and so many senders.
-func (t *trial) usual(senders int) (all []*process) {
+func (t *trial) usual(senders int) (all []*rig.Process) {
 	t.serve(rolesFront)
 	t.serve(rolesStage)
 	for range senders {
@@ -65,9 +66,9 @@ func (t *trial) audience(n int) {
 		ID, State string
 		Created   int
 	}
-	t.check(t.api.do(t.ctx, http.MethodPost, "/v1/contacts/import", "text/csv", &b, &imp))
+	t.check(t.api.Do(t.ctx, http.MethodPost, "/v1/contacts/import", "text/csv", &b, &imp))
 	t.until(5*time.Minute, func() string {
-		t.check(t.api.get(t.ctx, "/v1/imports/"+imp.ID, &imp))
+		t.check(t.api.Get(t.ctx, "/v1/imports/"+imp.ID, &imp))
 		if imp.State == "running" {
 			return "the import still runs"
 		}
@@ -82,7 +83,7 @@ func (t *trial) audience(n int) {
 // campaign launches one to everybody, now, with changes over it.
 func (t *trial) campaign(changes map[string]any) string {
 	var m struct{ ID string }
-	t.check(t.api.post(t.ctx, "/v1/templates", map[string]any{
+	t.check(t.api.Post(t.ctx, "/v1/templates", map[string]any{
 		"name": "Offer", "channel": "email", "subject": "{{ contact.first_name }}, your offer", "html": html,
 	}, &m))
 	spec := map[string]any{
@@ -91,8 +92,8 @@ func (t *trial) campaign(changes map[string]any) string {
 	for k, v := range changes {
 		spec[k] = v
 	}
-	t.check(t.api.post(t.ctx, "/v1/campaigns", spec, &m))
-	t.check(t.api.post(t.ctx, "/v1/campaigns/"+m.ID+"/launch", nil, nil))
+	t.check(t.api.Post(t.ctx, "/v1/campaigns", spec, &m))
+	t.check(t.api.Post(t.ctx, "/v1/campaigns/"+m.ID+"/launch", nil, nil))
 	return m.ID
 }
 
@@ -103,12 +104,12 @@ type standing struct {
 }
 
 func (t *trial) status(campaign string) (s standing) {
-	t.check(t.api.get(t.ctx, "/v1/campaigns/"+campaign, &s))
+	t.check(t.api.Get(t.ctx, "/v1/campaigns/"+campaign, &s))
 	return s
 }
 
 func (t *trial) act(campaign, action string) {
-	t.check(t.api.post(t.ctx, "/v1/campaigns/"+campaign+"/"+action, nil, nil))
+	t.check(t.api.Post(t.ctx, "/v1/campaigns/"+campaign+"/"+action, nil, nil))
 }
 
 // finished waits for a campaign's end. An API that is not there yet is waited
@@ -116,7 +117,7 @@ func (t *trial) act(campaign, action string) {
 func (t *trial) finished(campaign string, within time.Duration) {
 	t.until(within, func() string {
 		var s standing
-		if err := t.api.get(t.ctx, "/v1/campaigns/"+campaign, &s); err != nil {
+		if err := t.api.Get(t.ctx, "/v1/campaigns/"+campaign, &s); err != nil {
 			return err.Error()
 		}
 		if s.State == "finished" {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"kairos/internal/rig"
 )
 
 // outage plays clicks for as long as Postgres is away and a third more; part
@@ -46,7 +48,7 @@ func clicksPostgresDown(t *trial) {
 	var base []string
 	t.outage(nil, func() []string {
 		if base == nil {
-			base = []string{t.serve("track").url}
+			base = []string{t.serve("track").URL}
 		}
 		return base
 	}, nil)
@@ -56,17 +58,17 @@ func clicksPostgresDown(t *trial) {
 // away. Its spool is shipped when it is started again.
 func clicksCollectorKilled(t *trial) {
 	var mu sync.Mutex
-	var procs []*process
+	var procs []*rig.Process
 	spool := ""
 	collectors := func() (urls []string) {
 		mu.Lock()
 		defer mu.Unlock()
 		if procs == nil {
 			spool = filepath.Join(t.dir, "victims-spool")
-			procs = []*process{t.serve("track", "KAIROS_SPOOL_DIR="+spool), t.serve("track")}
+			procs = []*rig.Process{t.serve("track", "KAIROS_SPOOL_DIR="+spool), t.serve("track")}
 		}
 		for _, p := range procs {
-			urls = append(urls, p.url)
+			urls = append(urls, p.URL)
 		}
 		return urls
 	}
@@ -76,7 +78,7 @@ func clicksCollectorKilled(t *trial) {
 		victim := procs[0]
 		procs = procs[1:]
 		mu.Unlock()
-		killed = victim.kill()
+		killed = victim.Kill()
 		t.fault("kill -9 of a collector with Postgres away")
 		// A binary refuses to start without Postgres: its successor comes when that is back.
 		t.watching.Go(func() {
@@ -121,7 +123,7 @@ func clicksDiskFull(t *trial) {
 		_ = os.Remove(ballast)
 	}()
 	t.fault("the spool's disk is full for %s under %d hits a second", full, rate)
-	t.follow(hits, rate, func() []string { return []string{p.url} })
+	t.follow(hits, rate, func() []string { return []string{p.URL} })
 	t.check(<-filled)
 	// A click that was answered and dropped is not acknowledged as recorded:
 	// the collector says how many there were.
@@ -133,7 +135,7 @@ func clicksDiskFull(t *trial) {
 // dropped checks the hits of a disk that was full: each click is redirected,
 // each payment 202 or 503, and what is missing in the log is what the
 // collector counted.
-func (t *trial) dropped(hits []*hit, p *process) (dropped, refused int) {
+func (t *trial) dropped(hits []*hit, p *rig.Process) (dropped, refused int) {
 	for _, h := range hits {
 		switch {
 		case h.key == "" && h.status != http.StatusFound:
@@ -144,7 +146,7 @@ func (t *trial) dropped(hits []*hit, p *process) (dropped, refused int) {
 			t.breach("a payment was answered with %d", h.status)
 		}
 	}
-	dropped = int(t.metric(p.url, "kairos_spool_dropped_total"))
+	dropped = int(t.metric(p.URL, "kairos_spool_dropped_total"))
 	t.logged(hits, refused, dropped)
 	t.res.Accepted -= dropped
 	// A payment is never among what was dropped.

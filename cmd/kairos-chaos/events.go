@@ -32,7 +32,7 @@ func providerEvents(t *trial) {
 	kinds := []string{"processed", "deferred", "delivered", "open", "click"}
 	orders := permutations(len(kinds))
 	t.proves(people > 2*len(orders), "more orders than people")
-	hook, now := t.api.server+"/v1/webhooks/sendgrid", time.Now()
+	hook, now := t.api.Server+"/v1/webhooks/sendgrid", time.Now()
 	for step := range kinds {
 		var events []deliverytest.GridEvent
 		for i, order := range orders {
@@ -123,7 +123,7 @@ func (t *trial) sameEnd(campaign string, orders int) {
 
 // spooled is how many bytes wait at the public process.
 func (t *trial) spooled() int {
-	return int(t.metric(t.api.server, "kairos_spool_oldest_seconds") * 1000)
+	return int(t.metric(t.api.Server, "kairos_spool_oldest_seconds") * 1000)
 }
 
 // permutations of 0..n-1.

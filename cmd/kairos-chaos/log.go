@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"kairos"
+	"kairos/internal/rig"
 	"kairos/internal/token"
 )
 
 // metric reads one gauge of a process.
 func (t *trial) metric(server, name string) float64 {
 	var text string
-	t.check((&client{server, t.api.key}).get(t.ctx, "/metrics", &text))
+	t.check((&rig.Client{Server: server, Key: t.api.Key}).Get(t.ctx, "/metrics", &text))
 	for line := range strings.Lines(text) {
 		if v, ok := strings.CutPrefix(line, name+" "); ok {
 			f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
@@ -105,7 +106,7 @@ func replay(t *trial) {
 	id := t.campaign(map[string]any{"goal": map[string]any{"kind": "payment.received", "attribution_window": "168h"}, "experiment": map[string]any{"holdout": 0.1}})
 	for k := range pick(t, 2, 10) {
 		t.taken(sink.Total, people*9/10*(k+1)/pick(t, 4, 12))
-		t.check(folder.kill())
+		t.check(folder.Kill())
 		t.fault("kill -9 of the process that folds, after %d messages", sink.Total())
 		folder = t.serve("analysis")
 	}
@@ -124,7 +125,7 @@ func replay(t *trial) {
 			hits = append(hits, &hit{path: "/t/" + ring.Mint(c.Track()), key: key, notification: r.id, body: `{"kind":"payment.received","key":"` + key + `","amount":"1","currency":"EUR"}`})
 		}
 	}
-	t.follow(hits, 400, func() []string { return []string{t.api.server} })
+	t.follow(hits, 400, func() []string { return []string{t.api.Server} })
 	want := len(hits)
 	t.until(time.Minute, func() string {
 		if n := t.count(`SELECT count(*) FROM events WHERE kind IN ('notification.clicked', 'payment.received')`); n < want {
@@ -136,7 +137,7 @@ func replay(t *trial) {
 		}
 		return ""
 	})
-	t.check(folder.stop())
+	t.check(folder.Stop())
 	before := t.folded()
 	t.command(nil, "replay")
 	after := t.folded()

@@ -21,7 +21,7 @@ func oneKey(t *trial) {
 	t.usual(0)
 	second := t.serve("api")
 	var m struct{ ID string }
-	t.check(t.api.post(t.ctx, "/v1/templates", map[string]any{"name": "Offer", "channel": "email", "subject": "Offer", "html": html}, &m))
+	t.check(t.api.Post(t.ctx, "/v1/templates", map[string]any{"name": "Offer", "channel": "email", "subject": "Offer", "html": html}, &m))
 	http := &http.Client{Transport: &http.Transport{MaxConnsPerHost: posts / 2}, Timeout: time.Minute}
 	defer http.CloseIdleConnections()
 	for round := range rounds {
@@ -32,7 +32,7 @@ func oneKey(t *trial) {
 		var all sync.WaitGroup
 		for i := range posts {
 			all.Go(func() {
-				code, answer, err := t.postOnce(http, []string{t.api.server, second.url}[i%2], name, body)
+				code, answer, err := t.postOnce(http, []string{t.api.Server, second.URL}[i%2], name, body)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
@@ -62,7 +62,7 @@ func (t *trial) postOnce(c *http.Client, server, key, body string) (int, string,
 	if err != nil {
 		return 0, "", err
 	}
-	req.Header.Set("Authorization", "Bearer "+t.api.key)
+	req.Header.Set("Authorization", "Bearer "+t.api.Key)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", strings.ReplaceAll(key, " ", "-"))
 	resp, err := c.Do(req)
@@ -167,7 +167,7 @@ func unsubscribe(t *trial) {
 
 // leave is RFC 8058's one click; it returns when it was answered.
 func (t *trial) leave(r row) (time.Time, error) {
-	to := t.api.server + "/u/" + t.mint(token.Claims{Purpose: token.PurposeUnsubscribe, Campaign: r.campaign, Notification: r.id})
+	to := t.api.Server + "/u/" + t.mint(token.Claims{Purpose: token.PurposeUnsubscribe, Campaign: r.campaign, Notification: r.id})
 	req, err := http.NewRequestWithContext(t.ctx, http.MethodPost, to, strings.NewReader("List-Unsubscribe=One-Click"))
 	if err != nil {
 		return time.Time{}, err

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"kairos/internal/rig"
 )
 
 // twoSchedulers: three processes have every role and compete for the periodic
@@ -17,7 +19,7 @@ func twoSchedulers(t *trial) {
 	people, campaigns, rounds := pick(t, 800, 5000), pick(t, 3, 6), pick(t, 1, 5)
 	sink := t.smtp(pick(t, 10*time.Millisecond, 40*time.Millisecond))
 	t.serve(rolesFront)
-	var procs []*process
+	var procs []*rig.Process
 	for range 3 {
 		procs = append(procs, t.serve(rolesAll))
 	}
@@ -29,11 +31,11 @@ func twoSchedulers(t *trial) {
 	for k := range rounds {
 		t.taken(sink.Total, people*campaigns*(k+1)/(rounds+3))
 		p := procs[t.busy(procs)]
-		t.check(p.signal(syscall.SIGSTOP))
-		n := t.takeOver(time.Now(), heldBy, strconv.Itoa(p.pid))
+		t.check(p.Signal(syscall.SIGSTOP))
+		n := t.takeOver(time.Now(), heldBy, strconv.Itoa(p.PID))
 		t.fault("SIGSTOP of a process with every role and %d batches, after %d messages", n, sink.Total())
 		t.pause(pick(t, 12*time.Second, 15*time.Second)) // a leader's session ends after ten
-		t.check(p.signal(syscall.SIGCONT))
+		t.check(p.Signal(syscall.SIGCONT))
 	}
 	for _, id := range ids {
 		t.finished(id, 10*time.Minute)
@@ -65,7 +67,7 @@ func oldAndNew(t *trial) {
 		if k%2 == 1 {
 			p, next = &now, binary
 		}
-		t.check((*p).stop())
+		t.check((*p).Stop())
 		*p = t.serveWith(next, rolesAll)
 		t.fault("a process is replaced by one of the other release, after %d messages", sink.Total())
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kairos"
+	"kairos/internal/rig"
 	"kairos/internal/token"
 )
 
@@ -24,8 +25,8 @@ func killSender(t *trial) {
 	for k := range kills {
 		t.taken(done, people*(k+1)/(kills+2))
 		victim := t.busy(procs)
-		t.check(procs[victim].kill())
-		n := t.takeOver(time.Now(), heldBy, strconv.Itoa(procs[victim].pid))
+		t.check(procs[victim].Kill())
+		n := t.takeOver(time.Now(), heldBy, strconv.Itoa(procs[victim].PID))
 		t.fault("kill -9 of a sender with %d batches, after %d messages", n, sink.Total())
 		procs[victim] = t.serve(rolesSend)
 	}
@@ -54,10 +55,10 @@ func killSender(t *trial) {
 
 // busy waits until one of the processes works on a batch, and returns its
 // place: the death of an idle one would prove nothing. Of several it takes any.
-func (t *trial) busy(procs []*process) (i int) {
+func (t *trial) busy(procs []*rig.Process) (i int) {
 	t.until(time.Minute, func() string {
 		for _, i = range t.random.Perm(len(procs)) {
-			if t.count(`SELECT count(*) FROM batches WHERE `+heldBy.which, strconv.Itoa(procs[i].pid)) > 0 {
+			if t.count(`SELECT count(*) FROM batches WHERE `+heldBy.which, strconv.Itoa(procs[i].PID)) > 0 {
 				return ""
 			}
 		}
@@ -68,7 +69,7 @@ func (t *trial) busy(procs []*process) (i int) {
 
 // open fetches the pixel of a person's message.
 func (t *trial) open(r row) {
-	t.check(t.api.get(t.ctx, "/o/"+t.mint(token.Claims{Purpose: token.PurposeOpen, Campaign: r.campaign, Notification: r.id})+".gif", new(string)))
+	t.check(t.api.Get(t.ctx, "/o/"+t.mint(token.Claims{Purpose: token.PurposeOpen, Campaign: r.campaign, Notification: r.id})+".gif", new(string)))
 }
 
 // mint makes a link's token like those in the messages.
@@ -90,9 +91,9 @@ func stopSender(t *trial) {
 		t.taken(sink.Total, people*(k+1)/(stops+2))
 		i := t.busy(procs)
 		began := time.Now()
-		t.check(procs[i].stop())
+		t.check(procs[i].Stop())
 		t.fault("SIGTERM took %s, after %d messages", time.Since(began).Round(time.Millisecond), sink.Total())
-		held := t.count(`SELECT count(*) FROM batches WHERE `+heldBy.which, strconv.Itoa(procs[i].pid))
+		held := t.count(`SELECT count(*) FROM batches WHERE `+heldBy.which, strconv.Itoa(procs[i].PID))
 		if held > 0 {
 			t.breach("a sender that stopped in order holds %d batches", held)
 		}
@@ -115,9 +116,9 @@ func freezeSender(t *trial) {
 	for k := range rounds {
 		t.taken(sink.Total, people*(k+1)/(rounds+4))
 		p := procs[t.busy(procs)]
-		t.check(p.signal(syscall.SIGSTOP))
+		t.check(p.Signal(syscall.SIGSTOP))
 		at := time.Now()
-		pid := strconv.Itoa(p.pid)
+		pid := strconv.Itoa(p.PID)
 		n := t.takeOver(at, heldBy, pid)
 		t.fault("SIGSTOP of a sender with %d batches, after %d messages", n, sink.Total())
 		var held []kairos.ID
@@ -132,7 +133,7 @@ func freezeSender(t *trial) {
 			t.pause(time.Until(at.Add(120 * time.Second)))
 		}
 		t.pause(t.between(200*time.Millisecond, 600*time.Millisecond))
-		t.check(p.signal(syscall.SIGCONT))
+		t.check(p.Signal(syscall.SIGCONT))
 		t.say("SIGCONT after %s and %d messages", time.Since(at).Round(time.Millisecond), sink.Total())
 	}
 	t.finished(id, 10*time.Minute)

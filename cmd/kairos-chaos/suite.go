@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"kairos/internal/rig"
 )
 
 // suiteOptions of a suite. The zero value runs short scenarios in silence.
@@ -105,7 +107,7 @@ func (s *suite) goTest(ctx context.Context, pkg, tests string) (passed int, err 
 	out, err := exec.CommandContext(ctx, "go", append(args, pkg)...).CombinedOutput()
 	passed = strings.Count(string(out), "--- PASS")
 	if err != nil {
-		return passed, fmt.Errorf("tests of %s: %w\n%s", pkg, err, tail(string(out), 12))
+		return passed, fmt.Errorf("tests of %s: %w\n%s", pkg, err, rig.Tail(string(out), 12))
 	}
 	return passed, nil
 }

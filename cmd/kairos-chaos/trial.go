@@ -16,6 +16,7 @@ import (
 
 	"kairos/internal/devstack"
 	"kairos/internal/pg"
+	"kairos/internal/rig"
 )
 
 // Roles of the processes.
@@ -45,7 +46,7 @@ type trial struct {
 	redis  string // URL, where it isn't the stack's
 	listen string // of the public process
 	env    []string
-	api    *client
+	api    *rig.Client
 	nth    int
 	// inFlight is the most attempts that one process has open towards the SMTP
 	// server: what a kill can leave in doubt.
@@ -54,7 +55,7 @@ type trial struct {
 
 	watching sync.WaitGroup // take-overs
 	mu       sync.Mutex     // of procs and what watchers write
-	procs    []*process
+	procs    []*rig.Process
 	spent    []time.Duration // on visits of the bare server
 }
 
@@ -115,13 +116,13 @@ func (t *trial) world(env ...string) {
 		_, err := t.pool.Exec(t.ctx, statement)
 		t.check(err)
 	}
-	t.listen, err = freeAddr(t.ctx)
+	t.listen, err = rig.FreeAddr(t.ctx)
 	t.check(err)
 	var key struct {
 		APIKey string `json:"api_key"`
 	}
 	t.command(&key, "keys", "create", "chaos", "--json")
-	t.api = &client{server: "http://" + t.listen, key: key.APIKey}
+	t.api = &rig.Client{Server: "http://" + t.listen, Key: key.APIKey}
 }
 
 // closing runs fn at the trial's end, the last first.
@@ -131,7 +132,7 @@ func (t *trial) closing(fn func() error) { t.ends = append(t.ends, fn) }
 func (t *trial) close() error {
 	var errs []error
 	for _, p := range slices.Backward(t.procs) {
-		errs = append(errs, p.kill())
+		errs = append(errs, p.Kill())
 	}
 	for _, fn := range slices.Backward(t.ends) {
 		errs = append(errs, fn())
@@ -147,17 +148,11 @@ func (t *trial) close() error {
 
 // environment of the processes: nothing of this one's configuration.
 func (t *trial) environment(more ...string) []string {
-	var env []string
-	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "KAIROS_") {
-			env = append(env, kv)
-		}
-	}
 	redis := t.redis
 	if redis == "" {
 		redis = t.stack.RedisURL()
 	}
-	env = append(env,
+	env := rig.Environment(
 		"KAIROS_DATABASE_URL="+t.stack.DatabaseURL(), "KAIROS_REDIS_URL="+redis, "KAIROS_SECRET="+secret,
 		"KAIROS_LISTEN=127.0.0.1:0", "KAIROS_PUBLIC_URL=http://"+t.listen, "KAIROS_EMAIL_FROM=Shop <news@shop.example>",
 		"KAIROS_MAX_CONNS=10", "KAIROS_LOG_LEVEL=info")
@@ -166,23 +161,23 @@ func (t *trial) environment(more ...string) []string {
 
 // command runs a command of the binary to its end and decodes what it prints.
 func (t *trial) command(into any, args ...string) {
-	t.check(t.output(into, t.binary, args...))
+	t.check(rig.Output(t.ctx, into, t.environment(), t.binary, args...))
 }
 
 // serve starts a process with these roles and waits until it serves. The first
 // one with the role api has the public address.
-func (t *trial) serve(roles string, env ...string) *process {
+func (t *trial) serve(roles string, env ...string) *rig.Process {
 	return t.serveWith(t.binary, roles, env...)
 }
 
-func (t *trial) serveWith(binary, roles string, env ...string) *process {
+func (t *trial) serveWith(binary, roles string, env ...string) *rig.Process {
 	p, err := t.launch(binary, roles, env...)
 	t.check(err)
 	return p
 }
 
 // launch is serve for any goroutine.
-func (t *trial) launch(binary, roles string, env ...string) (*process, error) {
+func (t *trial) launch(binary, roles string, env ...string) (*rig.Process, error) {
 	t.mu.Lock()
 	t.nth++
 	name := fmt.Sprintf("%02d-%s", t.nth, strings.ReplaceAll(roles, ",", "-"))
@@ -195,9 +190,14 @@ func (t *trial) launch(binary, roles string, env ...string) (*process, error) {
 	if roles == rolesFront {
 		base = append(base, "KAIROS_LISTEN="+t.listen)
 	}
-	p, err := startProcess(t.ctx, name, filepath.Join(dir, "log"), t.environment(append(base, env...)...), binary, "serve", "--json")
+	p, err := rig.Start(t.ctx, rig.Program{
+		Name: name, Log: filepath.Join(dir, "log"), Env: t.environment(append(base, env...)...), Path: binary, Args: []string{"serve", "--json"},
+	})
 	if err != nil {
 		return nil, err
+	}
+	if p.URL == "" {
+		return nil, errors.Join(fmt.Errorf("%s tells no address: %q", name, p.Line), p.Kill())
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kairos/internal/rig"
 )
 
 // asKairos in the environment turns the test binary into the command.
@@ -29,7 +30,7 @@ type proc struct {
 	stdout buffer
 	stderr buffer
 	lines  chan string
-	done   chan struct{}
+	done   <-chan struct{}
 	code   int // after done
 }
 
@@ -49,31 +50,22 @@ func start(t testing.TB, env map[string]string, args ...string) *proc {
 	}
 	cmd.Env = append(cmd.Env, asKairos+"=1")
 	cmd.Dir = t.TempDir()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	p := &proc{t: t, name: "kairos " + args[0], lines: make(chan string, 1000), done: make(chan struct{})}
+	p := &proc{t: t, name: "kairos " + args[0], lines: make(chan string, 1000)}
 	cmd.Stderr = &p.stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
-	started := make(chan error)
-	go p.live(cmd, bufio.NewScanner(out), started)
-	require.NoError(t, <-started)
+	child, err := rig.Begin(cmd, rig.Life{
+		Live: func() { p.read(bufio.NewScanner(out)) },
+		Gone: func() { p.code = cmd.ProcessState.ExitCode() },
+	})
+	require.NoError(t, err)
+	p.pid, p.done = child.PID, child.Done()
 	t.Cleanup(p.end)
 	return p
 }
 
-// live is the process's life. The kernel's parent-death signal comes when the
-// thread ends that started it, so that one waits.
-func (p *proc) live(cmd *exec.Cmd, out *bufio.Scanner, started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := cmd.Start()
-	if err == nil {
-		p.pid = cmd.Process.Pid
-	}
-	started <- err
-	if err != nil {
-		return
-	}
+// read keeps what the process prints.
+func (p *proc) read(out *bufio.Scanner) {
 	out.Buffer(nil, 1<<20)
 	for out.Scan() {
 		_, _ = fmt.Fprintln(&p.stdout, out.Text())
@@ -82,9 +74,6 @@ func (p *proc) live(cmd *exec.Cmd, out *bufio.Scanner, started chan<- error) {
 		default: // nobody reads that many
 		}
 	}
-	_ = cmd.Wait() // the state says it all
-	p.code = cmd.ProcessState.ExitCode()
-	close(p.done)
 }
 
 // line returns the next line of its standard output.
@@ -165,8 +154,7 @@ func (b *buffer) String() string {
 }
 
 func (b *buffer) tail(lines int) string {
-	all := strings.Split(strings.TrimSpace(b.String()), "\n")
-	all = all[max(0, len(all)-lines):]
+	all := strings.Split(rig.Tail(b.String(), lines), "\n")
 	for i, line := range all {
 		all[i] = line[:min(len(line), 300)]
 	}

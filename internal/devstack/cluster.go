@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"kairos/internal/rig"
 	"kairos/migrations"
 )
 
@@ -117,7 +118,7 @@ func (p *Postgres) build(ctx context.Context, progress func(string)) (err error)
 }
 
 func (p *Postgres) initdb(ctx context.Context) error {
-	runtime.LockOSThread() // see child.run
+	runtime.LockOSThread() // see rig.Begin
 	defer runtime.UnlockOSThread()
 	var out []byte
 	var err error
@@ -129,7 +130,7 @@ func (p *Postgres) initdb(ctx context.Context) error {
 		cmd.Dir = p.data()
 		cmd.Env = serverEnv()
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: p.as.credential()}
-		tieToParent(cmd.SysProcAttr, syscall.SIGKILL)
+		rig.Tie(cmd.SysProcAttr, syscall.SIGKILL)
 		if out, err = cmd.CombinedOutput(); err == nil {
 			return nil
 		}

@@ -20,7 +20,7 @@ import (
 
 // Goroutine is the function in which the shared server's goroutine waits; for
 // goleak.IgnoreAnyFunction in packages that use NewDB.
-const Goroutine = "kairos/internal/devstack.(*child).run"
+const Goroutine = "kairos/internal/rig.(*Child).run"
 
 // shared is the one Postgres of a test process. It starts with the first test
 // that asks and ends with the process, however that ends: the kernel stops the

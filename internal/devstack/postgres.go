@@ -100,7 +100,7 @@ func (p *Postgres) away() string {
 func (p *Postgres) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.child != nil && p.child.running() {
+	if p.child != nil && p.child.Alive() {
 		return nil
 	}
 	if err := p.clearPredecessor(ctx); err != nil {
@@ -154,7 +154,7 @@ func (p *Postgres) launch(ctx context.Context, port int) error {
 			return false
 		}
 		lines := strings.Split(string(raw), "\n")
-		return len(lines) > 7 && lines[0] == strconv.Itoa(c.pid) && strings.TrimSpace(lines[7]) == "ready"
+		return len(lines) > 7 && lines[0] == strconv.Itoa(c.PID) && strings.TrimSpace(lines[7]) == "ready"
 	})
 	if err != nil {
 		return errors.Join(err, c.stop(atOnce...))
@@ -221,10 +221,10 @@ func (p *Postgres) Stop(immediate bool) error {
 func (p *Postgres) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.child == nil || !p.child.running() {
+	if p.child == nil || !p.child.Alive() {
 		return 0
 	}
-	return p.child.pid
+	return p.child.PID
 }
 
 // URL returns the address of a database over TCP, for any client; it stays the

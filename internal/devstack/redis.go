@@ -70,7 +70,7 @@ func (r *Redis) Embedded() bool { return r.bin == "" }
 func (r *Redis) Start(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.mini != nil || r.child != nil && r.child.running() {
+	if r.mini != nil || r.child != nil && r.child.Alive() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -193,10 +193,10 @@ func (r *Redis) Stop(immediate bool) error {
 func (r *Redis) PID() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.child == nil || !r.child.running() {
+	if r.child == nil || !r.child.Alive() {
 		return 0
 	}
-	return r.child.pid
+	return r.child.PID
 }
 
 // URL returns redis://:password@127.0.0.1:port/0; it stays the same over Stop

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+
+	"kairos/internal/rig"
 )
 
 // undertaker is a small shell that removes directories once this process is
@@ -47,7 +49,7 @@ func hireUndertaker(dirs ...string) (*undertaker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
-	args := append([]string{"-c", undertakerScript, "kairos-undertaker", fmt.Sprint(kernelReaps)}, dirs...)
+	args := append([]string{"-c", undertakerScript, "kairos-undertaker", fmt.Sprint(rig.KernelReaps)}, dirs...)
 	cmd := exec.Command("/bin/sh", args...)
 	cmd.Stdin = r // the other end is close-on-exec: no child inherits it
 	cmd.Dir = "/"

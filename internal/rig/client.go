@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"bytes"
@@ -9,15 +9,20 @@ import (
 	"net/http"
 )
 
-// client talks to the REST API.
-type client struct{ server, key string }
+// Client talks to the REST API.
+type Client struct {
+	Server string // http://host:port
+	Key    string
+}
 
-func (c *client) do(ctx context.Context, method, path, contentType string, body io.Reader, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.server+path, body)
+// Do sends one request. An answer from 400 on is an error that holds it; else
+// it is decoded, unless out is nil or a *string, which gets it as it is.
+func (c *Client) Do(ctx context.Context, method, path, contentType string, body io.Reader, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.Server+path, body)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
+	req.Header.Set("Authorization", "Bearer "+c.Key)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
@@ -46,11 +51,13 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body 
 	return nil
 }
 
-func (c *client) get(ctx context.Context, path string, out any) error {
-	return c.do(ctx, http.MethodGet, path, "", nil, out)
+// Get reads a page.
+func (c *Client) Get(ctx context.Context, path string, out any) error {
+	return c.Do(ctx, http.MethodGet, path, "", nil, out)
 }
 
-func (c *client) post(ctx context.Context, path string, body, out any) error {
+// Post sends body as JSON; nil: an empty object.
+func (c *Client) Post(ctx context.Context, path string, body, out any) error {
 	if body == nil {
 		body = struct{}{}
 	}
@@ -58,5 +65,5 @@ func (c *client) post(ctx context.Context, path string, body, out any) error {
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, http.MethodPost, path, "application/json", bytes.NewReader(raw), out)
+	return c.Do(ctx, http.MethodPost, path, "application/json", bytes.NewReader(raw), out)
 }
