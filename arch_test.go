@@ -39,7 +39,7 @@ var law = map[string][]string{
 	"analysis":              {".", "dto", "internal/batch", "internal/eventlog", "internal/outbound", "internal/pg", "internal/spool", "internal/table"},
 	"analysis/timing":       {".", "dto", "internal/batch", "internal/eventlog", "internal/pg"},
 	"api/track":             {".", "internal/spool", "internal/token"},
-	"api/dashboard":         {".", "dto", "creation", "delivery", "analysis", "analysis/timing", "internal/devstack"},
+	"api/dashboard":         {".", "dto", "creation", "delivery", "analysis", "analysis/timing", "internal/devstack", "internal/table"},
 	"api":                   {".", "creation", "orchestration", "delivery", "analysis", "analysis/timing", "api/track", "api/dashboard", "internal/pg", "internal/table"},
 	"cmd/kairos":            {"*"},
 	"cmd/kairos-bench":      {"*"},

@@ -151,6 +151,7 @@ func (d *dashboard) routes() http.Handler {
 	m.HandleFunc("GET /dashboard/campaigns/{id}", d.page(d.campaign))
 	m.HandleFunc("GET /dashboard/campaigns/{id}/live", d.live)
 	m.HandleFunc("GET /dashboard/campaigns/{id}/notifications", d.page(d.ledger))
+	m.HandleFunc("GET /dashboard/campaigns/{id}/{file}", d.export)
 	m.HandleFunc("POST /dashboard/campaigns/{id}/pause", d.act(d.opts.Creation.Pause))
 	m.HandleFunc("POST /dashboard/campaigns/{id}/resume", d.act(d.opts.Creation.Resume))
 	m.HandleFunc("POST /dashboard/campaigns/{id}/cancel", d.act(d.opts.Creation.Cancel))

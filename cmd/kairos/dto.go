@@ -132,14 +132,15 @@ type oneModel struct {
 
 type dtoShowCmd struct {
 	oneModel
-	CSV bool `name:"csv" help:"Print CSV: a line for each kind of people and hour."`
+	tableForm
 }
 
-// Run shows the model.
+// Run shows the model: words, JSON, or a table of a line for each kind of people
+// and hour.
 func (c *dtoShowCmd) Run(ctx context.Context, t *terminal) error {
 	path := fmt.Sprintf("/v1/dto/models/%d", c.Version)
-	if c.CSV {
-		return c.get(ctx, path+"?format=csv", t.out)
+	if form := c.form(); form != "" {
+		return c.printTable(ctx, t, path+"?format="+form, form)
 	}
 	var m modelAnswer
 	if err := c.get(ctx, path, &m); err != nil {

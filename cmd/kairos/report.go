@@ -20,19 +20,36 @@ type reportCmd struct {
 // oneReport names a campaign's report.
 type oneReport struct {
 	client
-	ID  string `arg:"" help:"The campaign's id."`
-	CSV bool   `name:"csv" help:"Print CSV."`
+	ID string `arg:"" help:"The campaign's id."`
+	tableForm
 }
 
-// run prints the report: words, JSON or CSV.
+// tableForm asks for a table in place of words.
+type tableForm struct {
+	CSV     bool `name:"csv" help:"Print CSV." xor:"table"`
+	Parquet bool `name:"parquet" help:"Print Parquet: for a file or a pipe." xor:"table"`
+}
+
+// form is the table asked for, "" for none.
+func (f tableForm) form() string {
+	switch {
+	case f.CSV:
+		return "csv"
+	case f.Parquet:
+		return "parquet"
+	}
+	return ""
+}
+
+// run prints the report: words, JSON or a table.
 func (c *oneReport) run(ctx context.Context, t *terminal, kind string, words func([]byte) (string, error)) error {
-	return c.printReport(ctx, t, "/v1/reports/"+kind+"?campaign="+url.QueryEscape(c.ID), c.CSV, words)
+	return c.printReport(ctx, t, "/v1/reports/"+kind+"?campaign="+url.QueryEscape(c.ID), c.tableForm, words)
 }
 
-// printReport prints what a path with a query answers: words, JSON or CSV.
-func (c *client) printReport(ctx context.Context, t *terminal, path string, csv bool, words func([]byte) (string, error)) error {
-	if csv {
-		return c.get(ctx, path+"&format=csv", t.out)
+// printReport prints what a path with a query answers: words, JSON or a table.
+func (c *client) printReport(ctx context.Context, t *terminal, path string, table tableForm, words func([]byte) (string, error)) error {
+	if form := table.form(); form != "" {
+		return c.printTable(ctx, t, path+"&format="+form, form)
 	}
 	var raw json.RawMessage
 	if err := c.get(ctx, path, &raw); err != nil {
@@ -46,6 +63,14 @@ func (c *client) printReport(ctx context.Context, t *terminal, path string, csv 
 		return err
 	}
 	return t.print(nil, s)
+}
+
+// printTable prints what a path answers as it is. A terminal can't show Parquet.
+func (c *client) printTable(ctx context.Context, t *terminal, path, form string) error {
+	if form == "parquet" && t.shown() {
+		return errors.New("Parquet is not to be read on a screen: end the line with > report.parquet") //nolint:staticcheck // a name
+	}
+	return c.get(ctx, path, t.out)
 }
 
 type reportFunnelCmd struct{ oneReport }
@@ -164,7 +189,7 @@ type reportTimingCmd struct {
 	ID    string    `arg:"" optional:"" help:"The campaign's id; none: all campaigns of a period."`
 	From  time.Time `help:"Campaigns whose first message was sent then or later, such as 2026-03-01T00:00:00Z." placeholder:"TIME"`
 	Until time.Time `help:"And before then. Default: now." placeholder:"TIME"`
-	CSV   bool      `name:"csv" help:"Print CSV."`
+	tableForm
 }
 
 // Validate implements kong's hook.
@@ -186,7 +211,7 @@ func (c *reportTimingCmd) Run(ctx context.Context, t *terminal) error {
 			q.Set(name, at.Format(time.RFC3339))
 		}
 	}
-	return c.printReport(ctx, t, "/v1/reports/timing?"+q.Encode(), c.CSV, timingWords)
+	return c.printReport(ctx, t, "/v1/reports/timing?"+q.Encode(), c.tableForm, timingWords)
 }
 
 // timingAnswer is the timing report's shape.

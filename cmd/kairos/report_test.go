@@ -60,10 +60,12 @@ func TestTimingReportOfACampaignOrAPeriod(t *testing.T) {
 	require.Equal(t, "/v1/reports/timing?campaign=some-id", asked)
 	require.Zero(t, report("some id", "--csv"))
 	require.Equal(t, "/v1/reports/timing?campaign=some+id&format=csv", asked)
+	require.Zero(t, report("some id", "--parquet"))
+	require.Equal(t, "/v1/reports/timing?campaign=some+id&format=parquet", asked)
 	require.Zero(t, report("--from", "2026-03-01T00:00:00+01:00", "--until", "2026-04-01T00:00:00Z"))
 	require.Equal(t, "/v1/reports/timing?from=2026-03-01T00%3A00%3A00%2B01%3A00&until=2026-04-01T00%3A00%3A00Z", asked)
 	asked = ""
-	for _, args := range [][]string{{}, {"some-id", "--until", "2026-04-01T00:00:00Z"}, {"--from", "March"}} {
+	for _, args := range [][]string{{}, {"some-id", "--csv", "--parquet"}, {"some-id", "--until", "2026-04-01T00:00:00Z"}, {"--from", "March"}} {
 		require.Equal(t, 2, report(args...), args)
 	}
 	require.Empty(t, asked)

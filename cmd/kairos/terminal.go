@@ -34,6 +34,12 @@ func (t *terminal) say(format string, args ...any) {
 	}
 }
 
+// shown reports whether standard output is a screen.
+func (t *terminal) shown() bool {
+	f, ok := t.out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // person reports whether somebody watches standard error.
 func (t *terminal) person() bool {
 	f, ok := t.err.(*os.File)
