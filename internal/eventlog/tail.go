@@ -25,8 +25,6 @@ type DB interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-const columnsRead = `id, kind, version, subject, key, occurred_at, recorded_at, campaign, contact, notification, ticket, data, xid::text::bigint, position`
-
 // Read returns up to limit settled events after the cursor, in the log's
 // order. Settled: every transaction at or before theirs has ended.
 func Read(ctx context.Context, db DB, after kairos.Cursor, f Filter, limit int) (events []kairos.Event, err error) {
@@ -40,12 +38,11 @@ func Read(ctx context.Context, db DB, after kairos.Cursor, f Filter, limit int) 
 // settled returns the oldest transaction that may still be open: everything
 // below it has ended, and is seen by every later statement.
 func settled(ctx context.Context, db DB) (bound uint64, err error) {
-	var xmin int64
-	err = db.QueryRow(ctx, `SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint`).Scan(&xmin)
+	err = db.QueryRow(ctx, `SELECT pg_snapshot_xmin(pg_current_snapshot())`).Scan(&bound)
 	if err != nil {
 		return 0, fmt.Errorf("read the log's settled end: %w", err)
 	}
-	return uint64(xmin), nil
+	return bound, nil
 }
 
 func readBelow(ctx context.Context, db DB, after kairos.Cursor, bound uint64, f Filter, limit int) (events []kairos.Event, err error) {
@@ -53,48 +50,30 @@ func readBelow(ctx context.Context, db DB, after kairos.Cursor, bound uint64, f 
 	if kinds == nil {
 		kinds = []string{}
 	}
-	rows, err := db.Query(ctx, `
+	events, err = collect(db.Query(ctx, `
 		SELECT `+columnsRead+` FROM events
-		WHERE xid < $8::text::xid8 AND (xid, position) > ($1::text::xid8, $2)
+		WHERE xid < $8 AND (xid, position) > ($1::xid8, $2)
 		  AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))
 		  AND ($4::uuid IS NULL OR campaign = $4) AND ($5::uuid IS NULL OR contact = $5) AND ($6::uuid IS NULL OR notification = $6)
 		ORDER BY events.xid, events.position LIMIT $7`,
-		fmt.Sprint(after.XID), after.Position, kinds, f.Campaign, f.Contact, f.Notification, limit, fmt.Sprint(bound))
-	if err != nil {
-		return nil, fmt.Errorf("read events: %w", err)
-	}
-	events, err = pgx.CollectRows(rows, scan)
+		after.XID, after.Position, kinds, f.Campaign, f.Contact, f.Notification, limit, bound))
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	return events, nil
 }
 
-func scan(r pgx.CollectableRow) (e kairos.Event, err error) {
-	var xid int64
-	var data []byte
-	err = r.Scan(&e.ID, &e.Kind, &e.Version, &e.Subject, &e.Key, &e.OccurredAt, &e.RecordedAt,
-		&e.Campaign, &e.Contact, &e.Notification, &e.Ticket, &data, &xid, &e.Cursor.Position)
-	e.Cursor.XID = uint64(xid)
-	if data != nil {
-		e.Data = data
-	}
-	return e, err
-}
-
 // Head returns the cursor behind the newest settled event.
 func Head(ctx context.Context, db DB) (c kairos.Cursor, err error) {
-	var xid int64
 	err = db.QueryRow(ctx, `
-		SELECT xid::text::bigint, position FROM events WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
-		ORDER BY events.xid DESC, events.position DESC LIMIT 1`).Scan(&xid, &c.Position)
+		SELECT xid, position FROM events WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+		ORDER BY events.xid DESC, events.position DESC LIMIT 1`).Scan(&c.XID, &c.Position)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return kairos.Cursor{}, nil
 	}
 	if err != nil {
 		return c, fmt.Errorf("read head of the log: %w", err)
 	}
-	c.XID = uint64(xid)
 	return c, nil
 }
 
@@ -117,13 +96,10 @@ func Tail(ctx context.Context, pool interface {
 		return 0, fmt.Errorf("tail %s: %w", reader, err)
 	}
 	var at kairos.Cursor
-	var xid int64
-	err = tx.QueryRow(ctx, `SELECT xid::text::bigint, position FROM event_cursors WHERE reader = $1 FOR UPDATE`, reader).
-		Scan(&xid, &at.Position)
+	err = tx.QueryRow(ctx, `SELECT xid, position FROM event_cursors WHERE reader = $1 FOR UPDATE`, reader).Scan(&at.XID, &at.Position)
 	if err != nil {
 		return 0, fmt.Errorf("tail %s: %w", reader, err)
 	}
-	at.XID = uint64(xid)
 	bound, err := settled(ctx, tx)
 	if err != nil {
 		return 0, err
@@ -138,8 +114,8 @@ func Tail(ctx context.Context, pool interface {
 		last = events[n-1].Cursor
 	case n == 0:
 		var more bool // that the filter left out; without any there is nothing to write
-		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM events WHERE xid < $3::text::xid8 AND (xid, position) > ($1::text::xid8, $2))`,
-			fmt.Sprint(at.XID), at.Position, fmt.Sprint(bound)).Scan(&more)
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM events WHERE xid < $3 AND (xid, position) > ($1::xid8, $2))`,
+			at.XID, at.Position, bound).Scan(&more)
 		if err != nil || !more {
 			return 0, err
 		}
@@ -153,8 +129,8 @@ func Tail(ctx context.Context, pool interface {
 		}
 	}
 	if _, err := tx.Exec(ctx, `
-		UPDATE event_cursors SET xid = $2::text::xid8, position = $3, updated_at = clock_timestamp() WHERE reader = $1`,
-		reader, fmt.Sprint(last.XID), last.Position); err != nil {
+		UPDATE event_cursors SET xid = $2, position = $3, updated_at = clock_timestamp() WHERE reader = $1`,
+		reader, last.XID, last.Position); err != nil {
 		return 0, fmt.Errorf("tail %s: %w", reader, err)
 	}
 	if err := tx.Commit(ctx); err != nil {

@@ -1,0 +1,58 @@
+package eventlog
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"kairos"
+	"kairos/internal/devstack"
+)
+
+// What is decoded by hand is what the driver would have said.
+func TestDecodedByHandAsByTheDriver(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	pool := devstack.NewDB(t)
+	long := make([]byte, 9000)
+	for i := range long {
+		long[i] = 'x'
+	}
+	written := []kairos.Event{
+		{Kind: "notification.planned", Notification: kairos.NewID(), Campaign: kairos.NewID(), Contact: kairos.NewID(), Ticket: kairos.NewID(),
+			Key: "ключ", Version: 3, OccurredAt: time.Date(1987, 5, 4, 3, 2, 1, 987654000, time.UTC), Data: []byte(`{"a": [1, "ü"], "b": null}`)},
+		{Kind: "custom.kind", Contact: kairos.NewID(), OccurredAt: time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC)},
+		{Kind: "custom.kind", Contact: kairos.NewID(), OccurredAt: time.Date(2026, 1, 2, 3, 4, 5, 1000, time.UTC), Data: []byte(`{"long": "` + string(long) + `"}`)},
+	}
+	require.NoError(t, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		_, err := Append(ctx, tx, written...)
+		return err
+	}))
+	query := `SELECT ` + columnsRead + ` FROM events ORDER BY position`
+	rows, err := pool.Query(ctx, query)
+	require.NoError(t, err)
+	want, err := pgx.CollectRows(rows, scan)
+	require.NoError(t, err)
+	require.Len(t, want, len(written))
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		rows, err := pool.Query(ctx, query, mode)
+		d := &decoder{}
+		require.NoError(t, err)
+		require.Equal(t, mode == pgx.QueryExecModeCacheStatement, d.knows(rows), "formats of mode %s", mode)
+		got, err := collect(rows, err)
+		require.NoError(t, err)
+		require.Equal(t, want, got, "mode %s", mode)
+	}
+}
+
+func TestDecodeStaysFrugal(t *testing.T) {
+	id := make([]byte, 16)
+	number := make([]byte, 8)
+	raw := [][]byte{id, []byte("notification.sent"), {0, 1}, id, []byte("1"), number, number, id, id, id, nil, []byte(`{"provider": "smtp"}`), number, number}
+	d := decoder{kinds: map[string]string{}}
+	var e kairos.Event
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { d.event(&e, raw) }), 1.0)
+}
