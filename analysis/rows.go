@@ -162,18 +162,19 @@ func (r Timing) columns() (rows []TimingColumns) {
 	return rows
 }
 
-// EventRow is an event as a line of a table; its data stays JSON.
+// EventRow is an event as a line of a table; its data stays JSON. The columns
+// are the fields of the REST API's events.
 type EventRow struct {
-	Cursor       string          `parquet:"cursor"`
-	ID           string          `parquet:"id"`
-	Kind         string          `parquet:"kind"`
-	OccurredAt   time.Time       `parquet:"occurred_at,timestamp(microsecond)"`
-	RecordedAt   time.Time       `parquet:"recorded_at,timestamp(microsecond)"`
-	Campaign     *string         `parquet:"campaign"`
-	Contact      *string         `parquet:"contact"`
-	Notification *string         `parquet:"notification"`
-	Key          string          `parquet:"key"`
-	Data         json.RawMessage `parquet:"data,json,optional"`
+	Cursor       string          `parquet:"cursor" json:"cursor"`
+	ID           string          `parquet:"id" json:"id"`
+	Kind         string          `parquet:"kind" json:"kind"`
+	OccurredAt   time.Time       `parquet:"occurred_at,timestamp(microsecond)" json:"occurred_at"`
+	RecordedAt   time.Time       `parquet:"recorded_at,timestamp(microsecond)" json:"recorded_at"`
+	Campaign     *string         `parquet:"campaign" json:"campaign,omitempty"`
+	Contact      *string         `parquet:"contact" json:"contact,omitempty"`
+	Notification *string         `parquet:"notification" json:"notification,omitempty"`
+	Key          string          `parquet:"key" json:"key,omitempty"`
+	Data         json.RawMessage `parquet:"data,json,optional" json:"data,omitempty"`
 }
 
 // EventRows is a page of the log as a table.

@@ -37,6 +37,7 @@ type cli struct {
 	Contacts contactsCmd `cmd:"" help:"Import contacts through the API."`
 	Campaign campaignCmd `cmd:"" help:"Launch and follow campaigns through the API."`
 	Report   reportCmd   `cmd:"" help:"Print a campaign's reports."`
+	Events   eventsCmd   `cmd:"" help:"Print the event log, whole or in part, once or as it grows; as words, JSON lines, CSV or Parquet."`
 	DTO      dtoCmd      `cmd:"" name:"dto" help:"Train, judge and evaluate the models of delivery times."`
 	Unknowns unknownsCmd `cmd:"" help:"List the attempts whose fate is open, and decide about them."`
 	Bounce   bounceCmd   `cmd:"" help:"Hand a bounce message from standard input to the server: for a mail server's pipe."`

@@ -65,10 +65,12 @@ func (c *client) printReport(ctx context.Context, t *terminal, path string, tabl
 	return t.print(nil, s)
 }
 
+var errUnreadable = errors.New("a screen can't show Parquet: end the line with > FILE.parquet")
+
 // printTable prints what a path answers as it is. A terminal can't show Parquet.
 func (c *client) printTable(ctx context.Context, t *terminal, path, form string) error {
 	if form == "parquet" && t.shown() {
-		return errors.New("Parquet is not to be read on a screen: end the line with > report.parquet") //nolint:staticcheck // a name
+		return errUnreadable
 	}
 	return c.get(ctx, path, t.out)
 }

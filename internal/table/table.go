@@ -41,56 +41,91 @@ func (f Form) MediaType() string {
 	return "text/csv; charset=utf-8"
 }
 
-// Write writes rows in a form. A column's type is string, int, int64, float64,
-// bool, time.Time, json.RawMessage, one with a String method, or a pointer to
-// one of these for what may be missing.
+// Write writes rows in a form, as a whole table.
 func Write[T any](w io.Writer, form Form, rows []T) error {
-	var err error
-	switch form {
-	case CSV:
-		err = writeCSV(w, rows)
-	case Parquet:
-		err = writeParquet(w, rows)
-	default:
-		err = fmt.Errorf("unknown form %q", form)
-	}
+	out, err := NewWriter[T](w, form)
 	if err != nil {
+		return err
+	}
+	if err := out.Write(rows); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// Writer writes a table piece by piece, in memory bounded by a piece or, of
+// Parquet, by a row group. For one goroutine.
+type Writer[T any] struct {
+	parquet *parquet.GenericWriter[T]
+	csv     *csv.Writer
+	fields  []reflect.StructField
+	cells   []string
+}
+
+// groupRows bounds a row group of Parquet, which is held in memory.
+const groupRows = 100_000
+
+// NewWriter begins a table of T, a struct. A column's type is string, int,
+// int64, float64, bool, time.Time, json.RawMessage, one with a String method,
+// or a pointer to one of these for what may be missing.
+func NewWriter[T any](w io.Writer, form Form) (*Writer[T], error) {
+	out := &Writer[T]{}
+	switch form {
+	case Parquet:
+		out.parquet = parquet.NewGenericWriter[T](w, parquet.Compression(&parquet.Snappy), parquet.CreatedBy("kairos", "", ""),
+			parquet.MaxRowsPerRowGroup(groupRows))
+		return out, nil
+	case CSV:
+		out.csv = csv.NewWriter(w)
+	default:
+		return nil, fmt.Errorf("write table: unknown form %q", form)
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+		if name, _, _ := strings.Cut(f.Tag.Get("parquet"), ","); name != "" && f.IsExported() {
+			out.fields, out.cells = append(out.fields, f), append(out.cells, name)
+		}
+	}
+	if err := out.csv.Write(out.cells); err != nil {
+		return nil, fmt.Errorf("write table: %w", err)
+	}
+	return out, nil
+}
+
+// Write adds rows.
+func (w *Writer[T]) Write(rows []T) error {
+	if w.parquet != nil {
+		if _, err := w.parquet.Write(rows); err != nil {
+			return fmt.Errorf("write table: %w", err)
+		}
+		return nil
+	}
+	for i := range rows {
+		row := reflect.ValueOf(&rows[i]).Elem()
+		for n, f := range w.fields {
+			w.cells[n] = safe(text(row.FieldByIndex(f.Index)))
+		}
+		if err := w.csv.Write(w.cells); err != nil {
+			return fmt.Errorf("write table: %w", err)
+		}
+	}
+	w.csv.Flush()
+	if err := w.csv.Error(); err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
 }
 
-func writeParquet[T any](w io.Writer, rows []T) error {
-	pw := parquet.NewGenericWriter[T](w, parquet.Compression(&parquet.Snappy), parquet.CreatedBy("kairos", "", ""))
-	if _, err := pw.Write(rows); err != nil {
-		return err
+// Close ends the table; it leaves the underlying writer open. CSV is whole
+// after each Write, Parquet only now.
+func (w *Writer[T]) Close() error {
+	if w.parquet == nil {
+		w.csv.Flush()
+		return w.csv.Error()
 	}
-	return pw.Close()
-}
-
-func writeCSV[T any](w io.Writer, rows []T) error {
-	var fields []reflect.StructField
-	var cells []string
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
-		if name, _, _ := strings.Cut(f.Tag.Get("parquet"), ","); name != "" && f.IsExported() {
-			fields, cells = append(fields, f), append(cells, name)
-		}
+	if err := w.parquet.Close(); err != nil {
+		return fmt.Errorf("end table: %w", err)
 	}
-	out := csv.NewWriter(w)
-	if err := out.Write(cells); err != nil {
-		return err
-	}
-	for i := range rows {
-		row := reflect.ValueOf(&rows[i]).Elem()
-		for n, f := range fields {
-			cells[n] = safe(text(row.FieldByIndex(f.Index)))
-		}
-		if err := out.Write(cells); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
+	return nil
 }
 
 // text is a value as a cell shows it.

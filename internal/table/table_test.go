@@ -109,3 +109,18 @@ func TestNoRowsAreATableToo(t *testing.T) {
 	}
 	require.Error(t, table.Write(&bytes.Buffer{}, "xlsx", []line(nil)))
 }
+
+func TestPieceByPiece(t *testing.T) {
+	all := lines(t)
+	for _, form := range []table.Form{table.CSV, table.Parquet} {
+		var whole, pieces bytes.Buffer
+		require.NoError(t, table.Write(&whole, form, all))
+		w, err := table.NewWriter[line](&pieces, form)
+		require.NoError(t, err)
+		for i := range all {
+			require.NoError(t, w.Write(all[i:i+1]))
+		}
+		require.NoError(t, w.Close())
+		require.Equal(t, whole.Bytes(), pieces.Bytes())
+	}
+}
