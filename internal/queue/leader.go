@@ -2,18 +2,13 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/redis/go-redis/v9"
-
-	"kairos/internal/batch"
 )
 
 // leaderLock is the class of the leaders' advisory locks ("klea" in ASCII), which
@@ -113,43 +108,6 @@ func (q *Queue) repeat(ctx context.Context, p periodic) {
 		case <-tick.C:
 		}
 	}
-}
-
-// watch keeps a growing number in Redis. When it is gone, or not the one that
-// was written last, Redis has been flushed or put back to an older state: the
-// doorbells in it are lost, so every queued batch is planned again at once.
-type watch struct {
-	q    *Queue
-	last int64
-}
-
-const beatKey = "kairos:beat"
-
-func (w *watch) look(ctx context.Context) error {
-	got, err := w.q.redis.Get(ctx, beatKey).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return fmt.Errorf("read the beat: %w", err)
-	}
-	seen, _ := strconv.ParseInt(got, 10, 64)
-	if seen == 0 || w.last != 0 && seen != w.last {
-		n, err := batch.Requeue(ctx, w.q.pool, 0)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			if w.last != 0 { // at a first look an empty Redis is no loss
-				w.q.log.Warn("redis lost its doorbells; ringing again", "batches", n)
-			}
-			for _, k := range kinds {
-				w.q.Nudge(k)
-			}
-		}
-	}
-	w.last = max(time.Now().UnixMilli(), seen+1)
-	if err := w.q.redis.Set(ctx, beatKey, w.last, 0).Err(); err != nil {
-		return fmt.Errorf("write the beat: %w", err)
-	}
-	return nil
 }
 
 // pause waits for d or the end of ctx.

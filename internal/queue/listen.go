@@ -30,14 +30,9 @@ type listeners struct {
 // late and is none.
 func (l *listeners) look(ctx context.Context) error {
 	inspector := asynq.NewInspectorFromRedisClient(l.q.redis) // shares the connections: nothing to close
-	heard, names := map[kairos.Ref]bool{}, map[string]bool{}
+	heard := map[kairos.Ref]bool{}
 	var silent []kairos.Ref
-	for _, k := range kinds {
-		for _, name := range queuesOf(k) {
-			names[name] = true
-		}
-	}
-	for name := range names {
+	for _, name := range queues() {
 		tasks, err := inspector.ListActiveTasks(name, asynq.PageSize(1000))
 		if errors.Is(err, asynq.ErrQueueNotFound) {
 			continue

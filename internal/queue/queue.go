@@ -7,8 +7,10 @@
 // Owns: the keys in Redis, none of which holds a truth.
 // Promises: a lost, doubled or reordered doorbell does no harm: the claim in
 // Postgres decides. Redis may be flushed, restored from an old dump or down;
-// work goes on when it is back.
-// Fails: Open fails when Redis would evict keys; Run returns when its context
+// work goes on when it is back. It may be one server, a master that sentinels
+// watch over, or a cluster: then work goes on when a replica has taken the
+// place of a dead master.
+// Fails: Open fails when a Redis server would evict keys; Run returns when its context
 // ends and everything in flight has.
 package queue
 
@@ -18,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,9 +74,9 @@ var kinds = [...]string{
 	kairos.KindDistribute, kairos.KindTrain, kairos.KindScore,
 }
 
-// Open connects to Redis (redis://, rediss://, redis-sentinel://,
-// redis-cluster://). An unreachable Redis is not an error: ringing begins when
-// it answers.
+// Open connects to Redis: redis://, redis-sentinel://, redis-cluster://, or
+// the same with rediss (see connect). An unreachable Redis is not an error:
+// ringing begins when it answers.
 func Open(ctx context.Context, redisURL string, pool *pgxpool.Pool, clock kairos.Clock, opts Options) (*Queue, error) {
 	client, err := connect(redisURL)
 	if err != nil {
@@ -154,6 +157,16 @@ func queuesOf(kind string) []string {
 	return []string{serverOf(kind) + "_again", serverOf(kind)}
 }
 
+// queues names every queue there may be.
+func queues() []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, queuesOf(k)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // queueOf names the queue that a batch of a kind is rung for in.
 func queueOf(kind string, epoch int32) string {
 	names := queuesOf(kind)
@@ -181,42 +194,4 @@ func serverOf(kind string) string {
 		return training
 	}
 	return stageOf(kind)
-}
-
-func connect(url string) (redis.UniversalClient, error) {
-	if rest, ok := strings.CutPrefix(url, "redis-cluster://"); ok {
-		opts, err := redis.ParseClusterURL("redis://" + rest)
-		if err != nil {
-			return nil, fmt.Errorf("parse redis url: %w", withoutURL(err))
-		}
-		return redis.NewClusterClient(opts), nil
-	}
-	opt, err := asynq.ParseRedisURI(url)
-	if err != nil {
-		return nil, fmt.Errorf("parse redis url: %w", withoutURL(err))
-	}
-	return opt.MakeRedisClient().(redis.UniversalClient), nil
-}
-
-// withoutURL drops what net/url quotes, which may hold a password.
-func withoutURL(err error) error {
-	if i := strings.LastIndex(err.Error(), "\": "); i >= 0 {
-		return errors.New(err.Error()[i+3:])
-	}
-	return errors.New("it is not a redis://, redis-sentinel:// or redis-cluster:// URL")
-}
-
-// refuseEviction: a Redis that evicts under pressure loses doorbells all the
-// time, and asynq's own bookkeeping with them.
-func refuseEviction(ctx context.Context, client redis.UniversalClient) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	got, err := client.ConfigGet(ctx, "maxmemory-policy").Result()
-	if err != nil {
-		return nil // unreachable, or CONFIG is forbidden (managed Redis): nothing can be said
-	}
-	if p := got["maxmemory-policy"]; p != "" && p != "noeviction" {
-		return fmt.Errorf("open queue: Redis evicts keys (maxmemory-policy %s): run `redis-cli CONFIG SET maxmemory-policy noeviction` and put it into redis.conf", p)
-	}
-	return nil
 }

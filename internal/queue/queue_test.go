@@ -143,7 +143,8 @@ func TestRefusesARedisThatEvicts(t *testing.T) {
 
 func TestBadURLHidesThePassword(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{"redis://user:sesame@ho st:1", "http://user:sesame@x", "redis://u:sesame@x/notanumber"} {
+	for _, url := range []string{"redis://user:sesame@ho st:1", "http://user:sesame@x", "redis://u:sesame@x/notanumber", "redis://u:sesame/sesame@x",
+		"redis-sentinel://:sesame@a,b", "redis-cluster://u:sesame,open@a:x", "redis-socket:///sesame", "redis://:sesame@a,b"} {
 		_, err := queue.Open(t.Context(), url, nil, kairos.SystemClock{}, queue.Options{})
 		require.Error(t, err)
 		require.NotContains(t, fmt.Sprint(err), "sesame")

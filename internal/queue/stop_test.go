@@ -56,22 +56,27 @@ func TestStopWaitsForWhatIsInFlight(t *testing.T) {
 // hearing and claiming must not cost the batch a minute.
 func TestADoorbellThatADeadProcessHeardRingsAgain(t *testing.T) {
 	t.Parallel()
-	pool, url := devstack.NewDB(t), devstack.NewRedis(t)
-	q := open(t, url, pool)
-	b := &bench{pool: pool, done: map[kairos.ID]int{}}
-	dead, calls := make(chan struct{}), atomic.Int32{}
-	queue.Handle(q, func(ctx context.Context, task expandTask) ([]kairos.Task, error) {
-		if calls.Add(1) == 1 {
-			<-dead // says and does nothing more
-			return nil, nil
-		}
-		return b.work(ctx, task)
-	})
-	run(t, q)
-	t.Cleanup(func() { close(dead) }) // before run's cleanup waits for it
-	insert(t, pool, 1)
-	began := time.Now()
-	require.Eventually(t, func() bool { return b.count() == 1 }, 30*time.Second, 20*time.Millisecond)
-	t.Logf("taken over after %s", time.Since(began).Round(time.Millisecond))
-	require.Less(t, time.Since(began), 15*time.Second)
+	for name, start := range map[string]func(testing.TB) string{"one server": devstack.NewRedis, "cluster": devstack.NewRedisCluster} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool, url := devstack.NewDB(t), start(t)
+			q := open(t, url, pool)
+			b := &bench{pool: pool, done: map[kairos.ID]int{}}
+			dead, calls := make(chan struct{}), atomic.Int32{}
+			queue.Handle(q, func(ctx context.Context, task expandTask) ([]kairos.Task, error) {
+				if calls.Add(1) == 1 {
+					<-dead // says and does nothing more
+					return nil, nil
+				}
+				return b.work(ctx, task)
+			})
+			run(t, q)
+			t.Cleanup(func() { close(dead) }) // before run's cleanup waits for it
+			insert(t, pool, 1)
+			began := time.Now()
+			require.Eventually(t, func() bool { return b.count() == 1 }, 30*time.Second, 20*time.Millisecond)
+			t.Logf("taken over after %s", time.Since(began).Round(time.Millisecond))
+			require.Less(t, time.Since(began), 15*time.Second)
+		})
+	}
 }
