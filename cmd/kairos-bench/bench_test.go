@@ -1,8 +1,12 @@
 package main
 
 import (
+	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +15,42 @@ import (
 	"kairos/delivery/deliverytest"
 )
 
+func TestMain(m *testing.M) {
+	if runPart() {
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// tiny is large enough for every path to run and to verify what it did.
+var tiny = sizes{Contacts: 2_000, Messages: 600, Seconds: 1, Rate: 300, Sustained: 3, Recipients: 2_500, Slow: 500}
+
+// TestPaths: each path measures the real thing and finds it in order, and its
+// figures are in the report.
+func TestPaths(t *testing.T) {
+	if testing.Short() {
+		t.Skip("half a minute")
+	}
+	c := &cli{Only: []string{"all"}, Connections: 10, sizes: tiny}
+	require.NoError(t, c.defaults())
+	b, err := newBench(t.Context(), c)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.close()) }()
+	require.NoError(t, b.measure(t.Context()))
+	raw, err := json.Marshal(b.report)
+	require.NoError(t, err)
+	var told map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(raw, &told))
+	for _, name := range names() {
+		require.Contains(t, told, name, "no result of this path")
+	}
+	text := b.report.markdown()
+	t.Log(text)
+	require.NotContains(t, text, "NaN")
+	require.NotContains(t, text, "Inf")
+	require.NotContains(t, text, "%!")
+}
+
 func TestRound(t *testing.T) {
 	for v, want := range map[float64]string{3.4: "3", 999: "999", 1234: "1,230", 41_729.9: "41,700", 999_600: "1,000,000"} {
 		require.Equal(t, want, round(v), "%v", v)
@@ -18,10 +58,9 @@ func TestRound(t *testing.T) {
 }
 
 func TestMarkdownNamesWhatWasMeasured(t *testing.T) {
-	r := report{
-		Conditions: conditions{Commit: "abc"}, Import: &importResult{Rows: 1_000_000, Seconds: 10, RowsPerSecond: 100_000, Ratio: 0.5},
-		Clicks: []clickResult{{Connections: 64, Ratio: 0.25, Acknowledged: 10}},
-	}
+	r := report{Conditions: conditions{Commit: "abc"}}
+	r.add("import", &importResult{Rows: 1_000_000, Seconds: 10, RowsPerSecond: 100_000, Ratio: 0.5})
+	r.add("clicks", clickResults{{What: "clicks", Connections: 64, Ratio: 0.25, Acknowledged: 10}})
 	text := r.markdown()
 	for _, want := range []string{"commit abc", "import of 1,000,000 contacts", "100,000 rows/s (10.0 s)", "| 50 % |", "clicks, 64 connections", "10 acknowledged"} {
 		require.Contains(t, text, want)
@@ -56,6 +95,45 @@ func TestBareClients(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDrive: the raw client asks for what it should, at the rate it should,
+// and a wrong answer is an error.
+func TestDrive(t *testing.T) {
+	var got atomic.Int64
+	addr, stop, err := serveHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got.Add(1)
+		switch r.URL.Path {
+		case "/page":
+			_, _ = w.Write([]byte("a body to be skipped"))
+		case "/v1":
+			raw, _ := io.ReadAll(r.Body)
+			if r.Header.Get("Authorization") != "Bearer k" || string(raw) != "{}" {
+				w.WriteHeader(http.StatusForbidden)
+			}
+		default:
+			w.WriteHeader(http.StatusFound)
+		}
+	}))
+	require.NoError(t, err)
+	defer stop()
+	d, err := requests{addr, []string{"/page"}, 200}.closed(t.Context(), 4, 200*time.Millisecond)
+	require.NoError(t, err)
+	require.EqualValues(t, got.Load(), len(d.took))
+	require.Positive(t, d.alike)
+	require.Positive(t, d.figures().PerSecond)
+	got.Store(0)
+	d, err = requests{addr, []string{"/a", "/b"}, 302}.open(t.Context(), 3, 100, 500*time.Millisecond)
+	require.NoError(t, err)
+	require.Len(t, d.took, 50)
+	require.EqualValues(t, 50, got.Load())
+	_, err = requests{addr, []string{"/page"}, 302}.closed(t.Context(), 1, time.Second)
+	require.ErrorContains(t, err, "200")
+	c, err := dialRaw(t.Context(), addr)
+	require.NoError(t, err)
+	defer c.close()
+	require.NoError(t, c.post("/v1", "k", []byte("{}"), 200))
+	require.ErrorContains(t, c.post("/v1", "l", []byte("{}"), 200), "403")
 }
 
 func TestUsageOfThisProcess(t *testing.T) {

@@ -12,15 +12,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// bareClient sends one message to each of persons from to to-1.
+type bareClient func(ctx context.Context, addr string, raw []byte, from, to int) error
+
 // ceiling measures how many messages per second, by its own clock, the sink
 // takes from a client that has nothing else to do.
-func (b *bench) ceiling(ctx context.Context, s *sink, raw []byte, client func(ctx context.Context, addr string, raw []byte, from, to int) error) (float64, error) {
+func (b *bench) ceiling(ctx context.Context, s *sink, n int, raw []byte, client bareClient) (float64, error) {
 	if err := s.again(ctx); err != nil {
 		return 0, err
 	}
 	g, sending := errgroup.WithContext(ctx)
 	for i := range b.Connections {
-		from, to := b.Messages*i/b.Connections, b.Messages*(i+1)/b.Connections
+		from, to := n*i/b.Connections, n*(i+1)/b.Connections
 		g.Go(func() error { return client(sending, s.at.SMTP, raw, from, to) })
 	}
 	if err := g.Wait(); err != nil {
@@ -30,8 +33,8 @@ func (b *bench) ceiling(ctx context.Context, s *sink, raw []byte, client func(ct
 	if err := s.ask(ctx, "/clock", &c); err != nil {
 		return 0, err
 	}
-	if c.Total != b.Messages {
-		return 0, fmt.Errorf("the sink took %d messages, not %d", c.Total, b.Messages)
+	if c.Total != n {
+		return 0, fmt.Errorf("the sink took %d messages, not %d", c.Total, n)
 	}
 	return float64(c.Total) / c.Last.Sub(c.First).Seconds(), nil
 }

@@ -5,6 +5,24 @@ import (
 	"fmt"
 )
 
+type importResult struct {
+	Rows              int64   `json:"rows"`
+	CSVBytes          int64   `json:"csv_bytes"`
+	Seconds           float64 `json:"seconds"` // first byte to finished
+	RowsPerSecond     float64 `json:"rows_per_second"`
+	CopySeconds       float64 `json:"copy_seconds"`
+	CopyRowsPerSecond float64 `json:"copy_rows_per_second"`
+	Ratio             float64 `json:"ratio"` // of the bare COPY's speed
+	metered
+}
+
+func (i *importResult) tell(t *told) {
+	t.row(fmt.Sprintf("import of %s contacts, CSV, 5 attributes", thousands(i.Rows)),
+		fmt.Sprintf("%s rows/s (%.1f s)", round(i.RowsPerSecond), i.Seconds),
+		fmt.Sprintf("bare COPY %s rows/s (%.1f s)", round(i.CopyRowsPerSecond), i.CopySeconds), percent(i.Ratio))
+	t.use("import", i.Rows, &i.metered, false)
+}
+
 // measureImport streams a CSV into POST /v1/contacts/import and sets a bare
 // COPY of the parsed rows beside it.
 func (b *bench) measureImport(ctx context.Context, w *world) error {
@@ -40,10 +58,10 @@ func (b *bench) measureImport(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	b.report.Import = &importResult{
+	b.report.add("import", &importResult{
 		Rows: n, CSVBytes: in.size, Seconds: in.took.Seconds(), RowsPerSecond: float64(n) / in.took.Seconds(),
 		CopySeconds: bare.Seconds(), CopyRowsPerSecond: float64(n) / bare.Seconds(), Ratio: bare.Seconds() / in.took.Seconds(), metered: *used,
-	}
+	})
 	return w.exec(ctx, "ANALYZE contacts", "CHECKPOINT")
 }
 

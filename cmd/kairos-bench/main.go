@@ -31,26 +31,29 @@ import (
 )
 
 type cli struct {
-	Only        []string      `help:"Paths to measure: import, plan, smtp, clicks (with smtp before it)." default:"import,plan,smtp,clicks"`
-	Size        string        `help:"full: 1,000,000 contacts and 100,000 messages. small: 20,000 and 5,000, to see that it works." enum:"full,small" default:"full"`
+	Only        []string      `help:"Paths to measure, or all. Default: ${usual}. --list tells what each is." placeholder:"PATH"`
+	Size        string        `help:"full: as docs/performance.md says. small: to see that it works. huge: growth to ten million, else as full." enum:"full,small,huge" default:"full"`
 	Contacts    int           `help:"Contacts of import and plan, in place of the size's."`
 	Messages    int           `help:"Messages of smtp, in place of the size's."`
-	Seconds     int           `help:"How long clicks last, in place of the size's."`
-	Connections int           `help:"Connections to the sink." default:"10"`
-	SinkDelay   time.Duration `help:"How long the sink takes for each message; 0: as fast as it can."`
+	Seconds     int           `help:"How long each drive of clicks lasts, in place of the size's."`
+	Rate        int           `help:"Clicks a second of sustained, in place of the size's."`
+	Connections int           `help:"Connections of a sender to the sink." default:"10"`
+	SinkDelay   time.Duration `help:"How long the sink of smtp takes for each message; 0: as fast as it can."`
 	JSON        bool          `help:"Print JSON; the table goes to standard error."`
 	Profile     string        `help:"Write CPU and heap profiles of the processes and Postgres' statement statistics to this directory; costs some speed." type:"path" placeholder:"DIR"`
 	Keep        bool          `help:"Leave the temporary directory with the logs."`
-}
+	List        bool          `help:"List the paths."`
 
-var paths = []string{"import", "plan", "smtp", "clicks"}
+	sizes sizes
+}
 
 func main() {
 	if runPart() {
 		return
 	}
 	var c cli
-	kong.Parse(&c, kong.Name("kairos-bench"), kong.Description("Measures import, planning, sending and tracking beside their ceilings."))
+	kong.Parse(&c, kong.Name("kairos-bench"), kong.Vars{"usual": strings.Join(usual, ",")},
+		kong.Description("Measures the platform's main paths beside their ceilings."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := c.run(ctx, os.Stdout)
 	stop()
@@ -66,6 +69,7 @@ const asPart = "KAIROS_BENCH_PART"
 // parts are the other processes this program can be.
 var parts = map[string]func(args []string, out io.Writer) error{
 	"sink": runSink,
+	"grid": runGrid,
 	"noop": runNoop,
 }
 
@@ -83,31 +87,44 @@ func runPart() bool {
 }
 
 func (c *cli) defaults() error {
+	switch {
+	case len(c.Only) == 0:
+		c.Only = usual
+	case slices.Contains(c.Only, "all"):
+		c.Only = names()
+	}
 	for _, p := range c.Only {
-		if !slices.Contains(paths, p) {
-			return fmt.Errorf("there is no path %q: %s", p, strings.Join(paths, ", "))
+		if !slices.Contains(names(), p) {
+			return fmt.Errorf("there is no path %q: %s, all", p, strings.Join(names(), ", "))
 		}
 	}
-	contacts, messages, seconds := 1_000_000, 100_000, 10
-	if c.Size == "small" {
-		contacts, messages, seconds = 20_000, 5_000, 3
+	if c.sizes.Contacts == 0 { // a test brings its own
+		c.sizes = sizesOf[c.Size]
 	}
 	set := func(v *int, d int) {
 		if *v <= 0 {
 			*v = d
 		}
 	}
-	set(&c.Contacts, contacts)
-	set(&c.Messages, messages)
-	set(&c.Seconds, seconds)
+	set(&c.Contacts, c.sizes.Contacts)
+	set(&c.Messages, c.sizes.Messages)
+	set(&c.Seconds, c.sizes.Seconds)
+	set(&c.Rate, c.sizes.Rate)
 	return nil
 }
 
 func (c *cli) has(path string) bool { return slices.Contains(c.Only, path) }
 
-// run measures what was asked for. The import's people are the plan's; the
-// campaign that was sent is the one whose links are clicked.
+// run measures what was asked for.
 func (c *cli) run(ctx context.Context, out io.Writer) (err error) {
+	if c.List {
+		for _, p := range paths {
+			if _, err := fmt.Fprintf(out, "%-10s %s\n", p.name, p.about); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	if err := c.defaults(); err != nil {
 		return err
 	}
@@ -116,38 +133,8 @@ func (c *cli) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	if c.has("import") || c.has("plan") {
-		err := b.on(ctx, func(w *world) error {
-			if c.has("import") {
-				if err := b.measureImport(ctx, w); err != nil {
-					return fmt.Errorf("import: %w", err)
-				}
-			} else if err := w.people(ctx, c.Contacts); err != nil {
-				return err
-			}
-			if !c.has("plan") {
-				return nil
-			}
-			return wrap("plan", b.measurePlan(ctx, w))
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if c.has("smtp") || c.has("clicks") {
-		err := b.on(ctx, func(w *world) error {
-			sent, err := b.measureSMTP(ctx, w)
-			if err != nil {
-				return fmt.Errorf("smtp: %w", err)
-			}
-			if !c.has("clicks") {
-				return nil
-			}
-			return wrap("clicks", b.measureClicks(ctx, w, sent))
-		})
-		if err != nil {
-			return err
-		}
+	if err := b.measure(ctx); err != nil {
+		return err
 	}
 	if c.JSON {
 		if _, err := io.WriteString(os.Stderr, b.report.markdown()); err != nil {

@@ -27,10 +27,6 @@ func (w *world) inMessage(ctx context.Context, ring *token.Keyring, raw []byte) 
 	if err != nil {
 		return fmt.Errorf("read message: %w", err)
 	}
-	var campaign kairos.ID
-	if err := w.pool.QueryRow(ctx, `SELECT campaign FROM notifications WHERE id = $1`, id).Scan(&campaign); err != nil {
-		return fmt.Errorf("find notification of message: %w", err)
-	}
 	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/alternative" {
 		return fmt.Errorf("a message is %q, not multipart/alternative: %w", kind, err)
@@ -48,13 +44,22 @@ func (w *world) inMessage(ctx context.Context, ring *token.Keyring, raw []byte) 
 			return fmt.Errorf("read message: %w", err)
 		}
 	}
+	return w.holdsLinks(ctx, ring, id, body.String())
+}
+
+// holdsLinks checks the text and HTML of a notification's message.
+func (w *world) holdsLinks(ctx context.Context, ring *token.Keyring, id kairos.ID, body string) error {
+	var campaign kairos.ID
+	if err := w.pool.QueryRow(ctx, `SELECT campaign FROM notifications WHERE id = $1`, id).Scan(&campaign); err != nil {
+		return fmt.Errorf("find notification of message: %w", err)
+	}
 	for i, d := range destinations {
 		link := w.api.Server + "/c/" + ring.Mint(token.Claims{Purpose: token.PurposeClick, Campaign: campaign, Notification: id, Link: uint16(i + 1), Destination: d})
-		if n := strings.Count(body.String(), link); n != 2 {
+		if n := strings.Count(body, link); n != 2 {
 			return fmt.Errorf("message %s has its link %d %d times, not in both parts", id, i+1, n)
 		}
 	}
-	if !strings.Contains(body.String(), w.api.Server+"/o/") {
+	if !strings.Contains(body, w.api.Server+"/o/") {
 		return fmt.Errorf("message %s has no pixel", id)
 	}
 	return nil

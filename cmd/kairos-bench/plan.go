@@ -6,6 +6,34 @@ import (
 	"time"
 )
 
+type planResult struct {
+	Rows              int64   `json:"rows"`
+	Batches           int64   `json:"batches"`
+	InBatches         int64   `json:"in_batches"`
+	LaunchAnswer      float64 `json:"launch_answer_seconds"` // until POST launch was answered
+	Seconds           float64 `json:"seconds"`               // launch to the last notification planned
+	FoldedSeconds     float64 `json:"folded_seconds"`        // launch to the last event folded
+	RowsPerSecond     float64 `json:"rows_per_second"`
+	CopySeconds       float64 `json:"copy_seconds"`        // of the notifications
+	CopyEventsSeconds float64 `json:"copy_events_seconds"` // of their events
+	Ratio             float64 `json:"ratio"`
+	RatioBoth         float64 `json:"ratio_with_events"`
+	DatabaseBefore    int64   `json:"database_before_bytes"`
+	DatabaseAfter     int64   `json:"database_after_bytes"`
+	WAL               int64   `json:"wal_bytes"`
+	metered
+}
+
+func (p *planResult) tell(t *told) {
+	t.row(fmt.Sprintf("plan of %s, optimised, with holdout, control and explore", thousands(p.Rows)),
+		fmt.Sprintf("%s/s (%.1f s)", round(p.RowsPerSecond), p.Seconds),
+		fmt.Sprintf("bare COPY of the notifications %.1f s, and of their events %.1f s", p.CopySeconds, p.CopyEventsSeconds),
+		fmt.Sprintf("%s, %s", percent(p.Ratio), percent(p.RatioBoth)))
+	t.note("plan: launch answered after %.2f s, all events folded after %.1f s; %s batches; Redis used_memory %s before, %s at its peak; database %s to %s, WAL %s.",
+		p.LaunchAnswer, p.FoldedSeconds, thousands(p.Batches), size(p.RedisBefore), size(p.RedisPeak), size(p.DatabaseBefore), size(p.DatabaseAfter), size(p.WAL))
+	t.use("plan with fold", p.Rows, &p.metered, false)
+}
+
 // measurePlan launches a campaign whose moments lie ahead for all contacts:
 // its audience is cut and planned at once, nothing is sent.
 func (b *bench) measurePlan(ctx context.Context, w *world) error {
@@ -90,7 +118,7 @@ func (b *bench) measurePlan(ctx context.Context, w *world) error {
 	r.Seconds, r.RowsPerSecond = took.Seconds(), float64(r.Rows)/took.Seconds()
 	r.CopySeconds, r.CopyEventsSeconds = rows.Seconds(), events.Seconds()
 	r.Ratio, r.RatioBoth = rows.Seconds()/took.Seconds(), (rows+events).Seconds()/took.Seconds()
-	b.report.Plan = r
+	b.report.add("plan", r)
 	return nil
 }
 

@@ -40,6 +40,17 @@ type metered struct {
 	RedisPeak   int64   `json:"redis_used_peak_bytes"`
 }
 
+// peak is the largest memory of Kairos' processes.
+func (m *metered) peak() (peak int64) {
+	for _, u := range m.Usage {
+		switch u.Name {
+		case "front", "stages", "delivery", "collector":
+			peak = max(peak, u.PeakRSS)
+		}
+	}
+	return peak
+}
+
 // watch begins to measure: peaks are forgotten, CPU time counts from here.
 func (w *world) watch(ctx context.Context) (*meter, *metered, error) {
 	m := &meter{w: w, start: map[string]float64{}}

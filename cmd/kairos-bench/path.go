@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+// paths that can be measured, in their order.
+var paths = []struct{ name, about string }{
+	{"import", "contacts from a CSV through POST /v1/contacts/import, beside a bare COPY"},
+	{"plan", "a launch until everybody is planned, beside a bare COPY"},
+	{"smtp", "a campaign over SMTP, beside bare clients at the same sink"},
+	{"clicks", "clicks and opens, durable, as fast as they go, beside a handler that only redirects (measures smtp before it)"},
+	{"sustained", "clicks at a fixed rate for a minute, shipped and folded meanwhile: how far log and reports lag (measures smtp before it)"},
+	{"sendgrid", "a campaign in SendGrid's format to a fake server, beside a bare client"},
+	{"slow", "a campaign over an SMTP sink that takes 5 ms a message, beside connections / 5 ms"},
+}
+
+// usual paths are measured where none is named: those of a few minutes.
+var usual = []string{"import", "plan", "smtp", "clicks", "slow"}
+
+func names() (all []string) {
+	for _, p := range paths {
+		all = append(all, p.name)
+	}
+	return all
+}
+
+// sizes of the paths.
+type sizes struct {
+	Contacts   int // import, plan
+	Messages   int // smtp
+	Seconds    int // clicks: each drive
+	Rate       int // sustained: clicks a second
+	Sustained  int // seconds
+	Recipients int // sendgrid
+	Slow       int // messages
+}
+
+var sizesOf = map[string]sizes{"full": full, "huge": huge(), "small": {
+	Contacts: 20_000, Messages: 5_000, Seconds: 3, Rate: 2_000, Sustained: 10, Recipients: 20_000, Slow: 4_000,
+}}
+
+var full = sizes{
+	Contacts: 1_000_000, Messages: 100_000, Seconds: 10, Rate: 15_000, Sustained: 60, Recipients: 1_000_000, Slow: 20_000,
+}
+
+func huge() sizes {
+	s := full
+	return s
+}
+
+// measure measures the chosen paths. The import's people are the plan's; the
+// campaign that was sent is the one whose links are clicked; the others have an
+// installation of their own.
+func (b *bench) measure(ctx context.Context) error {
+	if b.has("import") || b.has("plan") {
+		if err := b.on(ctx, b.measureStages(ctx)); err != nil {
+			return err
+		}
+	}
+	if b.has("smtp") || b.has("clicks") || b.has("sustained") {
+		if err := b.on(ctx, b.measureJourney(ctx)); err != nil {
+			return err
+		}
+	}
+	for _, p := range []struct {
+		name    string
+		measure func(context.Context, *world) error
+	}{{"sendgrid", b.measureSendGrid}, {"slow", b.measureSlow}} {
+		if b.has(p.name) {
+			if err := b.on(ctx, func(w *world) error { return wrap(p.name, p.measure(ctx, w)) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) measureStages(ctx context.Context) func(*world) error {
+	return func(w *world) error {
+		if b.has("import") {
+			if err := b.measureImport(ctx, w); err != nil {
+				return fmt.Errorf("import: %w", err)
+			}
+		} else if err := w.people(ctx, b.Contacts); err != nil {
+			return err
+		}
+		if !b.has("plan") {
+			return nil
+		}
+		return wrap("plan", b.measurePlan(ctx, w))
+	}
+}
+
+func (b *bench) measureJourney(ctx context.Context) func(*world) error {
+	return func(w *world) error {
+		sent, err := b.measureSMTP(ctx, w)
+		if err != nil {
+			return fmt.Errorf("smtp: %w", err)
+		}
+		if b.has("clicks") {
+			if err := b.measureClicks(ctx, w, sent); err != nil {
+				return fmt.Errorf("clicks: %w", err)
+			}
+		}
+		if b.has("sustained") {
+			return wrap("sustained", b.measureSustained(ctx, w, sent))
+		}
+		return nil
+	}
+}
