@@ -78,7 +78,7 @@ func (b *bench) measureClicks(ctx context.Context, w *world, c *sent) error {
 		if err != nil {
 			return err
 		}
-		for _, connections := range []int{64, 256} {
+		for _, connections := range b.sizes.Clients {
 			r := &clickResult{What: kind.name, Connections: connections}
 			b.say("%s, %d connections for %s: a handler that only redirects, then the collector", kind.name, connections, lasting)
 			ceiling, err := requests{bare, paths, http.StatusFound}.closed(ctx, connections, lasting)

@@ -41,6 +41,7 @@ func (g *grid) renew() error {
 
 // ServeHTTP implements http.Handler.
 func (g *grid) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.first.CompareAndSwap(0, time.Now().UnixNano()) // a call of many: it counts from its arrival
 	g.mu.Lock()
 	keep := len(g.bodies) < keptBodies
 	g.mu.Unlock()
@@ -56,9 +57,7 @@ func (g *grid) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	g.to.Load().ServeHTTP(w, r)
-	now := time.Now().UnixNano()
-	g.first.CompareAndSwap(0, now)
-	g.last.Store(now)
+	g.last.Store(time.Now().UnixNano())
 }
 
 // letterTaken is a message as its receiver would see it.

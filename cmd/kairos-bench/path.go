@@ -14,6 +14,7 @@ var paths = []struct{ name, about string }{
 	{"sustained", "clicks at a fixed rate for a minute, shipped and folded meanwhile: how far log and reports lag (measures smtp before it)"},
 	{"sendgrid", "a campaign in SendGrid's format to a fake server, beside a bare client"},
 	{"slow", "a campaign over an SMTP sink that takes 5 ms a message, beside connections / 5 ms"},
+	{"reports", "funnel, ROI and timing over HTTP on a full log, beside a recount from the log"},
 }
 
 // usual paths are measured where none is named: those of a few minutes.
@@ -28,21 +29,25 @@ func names() (all []string) {
 
 // sizes of the paths.
 type sizes struct {
-	Contacts   int // import, plan
-	Messages   int // smtp
-	Seconds    int // clicks: each drive
-	Rate       int // sustained: clicks a second
-	Sustained  int // seconds
-	Recipients int // sendgrid
-	Slow       int // messages
+	Contacts   int   // import, plan
+	Messages   int   // smtp
+	Seconds    int   // clicks: each drive
+	Rate       int   // sustained: clicks a second
+	Sustained  int   // seconds
+	Recipients int   // sendgrid
+	Slow       int   // messages
+	Clients    []int // clicks: connections
+	Events     int   // reports
 }
 
 var sizesOf = map[string]sizes{"full": full, "huge": huge(), "small": {
 	Contacts: 20_000, Messages: 5_000, Seconds: 3, Rate: 2_000, Sustained: 10, Recipients: 20_000, Slow: 4_000,
+	Clients: []int{64, 256}, Events: 200_000,
 }}
 
 var full = sizes{
 	Contacts: 1_000_000, Messages: 100_000, Seconds: 10, Rate: 15_000, Sustained: 60, Recipients: 1_000_000, Slow: 20_000,
+	Clients: []int{64, 256}, Events: 10_000_000,
 }
 
 func huge() sizes {
@@ -67,7 +72,7 @@ func (b *bench) measure(ctx context.Context) error {
 	for _, p := range []struct {
 		name    string
 		measure func(context.Context, *world) error
-	}{{"sendgrid", b.measureSendGrid}, {"slow", b.measureSlow}} {
+	}{{"sendgrid", b.measureSendGrid}, {"slow", b.measureSlow}, {"reports", b.measureReports}} {
 		if b.has(p.name) {
 			if err := b.on(ctx, func(w *world) error { return wrap(p.name, p.measure(ctx, w)) }); err != nil {
 				return err
