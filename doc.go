@@ -45,7 +45,7 @@
 //	creation           contacts, segments, templates, template_versions, campaigns, audience_pages, imports, import_chunks
 //	orchestration      notifications (rows), experiments; the outcome columns of notifications belong to delivery
 //	delivery           attempts, suppressions, delivery_state, watermarks, freezes
-//	analysis           journeys, actions, rollups, revenue, conversions, profiles, subscriptions, subscription_deliveries
+//	analysis           journeys, actions, rollups, arms, revenue, conversions, profiles, subscriptions, subscription_deliveries
 //	analysis/timing    exposures, timing_models, timing_decisions, timing_scores, timing_days, timing_state
 //	internal/eventlog  events, event_keys, event_cursors, tickets
 //	internal/batch     batches

@@ -6,8 +6,8 @@
 // Gives: the funnel, ROI and timing reports and their CSV, the log's events page by
 // page, by person and live, and posted to those who subscribed; each person's activity
 // by local hour, for the models of delivery time.
-// Owns: the tables journeys, actions, rollups, revenue, conversions, profiles,
-// subscriptions, subscription_deliveries.
+// Owns: the tables journeys, actions, rollups, arms, revenue, conversions,
+// profiles, subscriptions, subscription_deliveries.
 // Promises: every event counts once, whatever is repeated or killed; the
 // reports depend on the set of events alone, never on the order in which they
 // came; a rebuild by replay gives the same rows.

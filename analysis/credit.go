@@ -3,7 +3,6 @@ package analysis
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 	"strings"
 
 	"kairos"
@@ -28,9 +27,9 @@ const one kairos.Amount = 1_000_000
 
 // actionOf reads an event as an action; false: it is none. Facts about
 // messages, campaigns and contacts are not what a person did on a page; a
-// payment whose amount is no money is none either.
-func actionOf(e *kairos.Event) (a action, ok bool) {
-	if reserved(e.Kind) || detailOf(e).Machine {
+// payment whose amount is no money is none either. d is what its data says.
+func actionOf(e *kairos.Event, d *detail) (a action, ok bool) {
+	if reserved(e.Kind) || d.Machine {
 		return a, false
 	}
 	a = action{contact: e.Contact, at: e.OccurredAt.UnixMicro(), position: e.Cursor.Position, kind: e.Kind, notification: e.Notification}
@@ -44,7 +43,11 @@ func actionOf(e *kairos.Event) (a action, ok bool) {
 // reserved reports whether a kind is a fact of the system's own.
 func reserved(kind string) bool {
 	stage, _, _ := strings.Cut(kind, ".")
-	return slices.Contains([]string{"notification", "campaign", "contact", "import", "model", "provider", "kairos"}, stage)
+	switch stage {
+	case "notification", "campaign", "contact", "import", "model", "provider", "kairos":
+		return true
+	}
+	return false
 }
 
 // money reads the amount and currency of a payment: no amount is nothing paid,
@@ -151,6 +154,9 @@ func (a *action) earner(journeys []*journey) (best *journey) {
 // settleTouches counts conversions of a campaign whose goal is an open or a
 // click itself.
 func (j *journey) settleTouches(put func(*journey, string, credit)) {
+	if !j.rules.byTouch() {
+		return
+	}
 	v := j.reading()
 	times := v.opens
 	switch j.rules.goal {

@@ -105,10 +105,11 @@ func settled(t *testing.T, events []kairos.Event, goals map[kairos.ID]string) ma
 			byID[e.Notification] = j
 			journeys = append(journeys, j)
 		}
+		d := detailOf(e)
 		if j := byID[e.Notification]; j != nil {
-			j.apply(e, nil)
+			j.facts.add(e, &d, nil)
 		}
-		if a, ok := actionOf(e); ok {
+		if a, ok := actionOf(e, &d); ok {
 			acts = append(acts, a)
 		}
 	}

@@ -1,7 +1,6 @@
 package analysis
 
 import (
-	"encoding/json"
 	"strconv"
 	"time"
 
@@ -19,48 +18,66 @@ type detail struct {
 	Machine   bool
 }
 
+// detailOf reads an event's data, each member once and only those it knows.
 func detailOf(e *kairos.Event) (d detail) {
-	if len(e.Data) == 0 {
-		return d
-	}
-	var raw struct {
-		PlannedAt any `json:"planned_at"`
-		Provider  any `json:"provider"`
-		Choice    any `json:"choice"`
-		Links     any `json:"links"`
-		Link      any `json:"link"`
-		URL       any `json:"url"`
-		Machine   any `json:"machine"`
-	}
-	if json.Unmarshal(e.Data, &raw) != nil {
-		return d
-	}
-	if s, ok := raw.PlannedAt.(string); ok {
-		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
-			d.PlannedAt = t
+	var link, url []byte
+	all := membersOf(e.Data)
+	for {
+		key, value, ok := all.next()
+		if !ok {
+			break
+		}
+		switch string(key) {
+		case "planned_at":
+			if s, ok := textOf(value); ok {
+				if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+					d.PlannedAt = t
+				}
+			}
+		case "provider":
+			d.Provider = word(value)
+		case "choice":
+			d.Choice = word(value)
+		case "links":
+			d.Links = 0
+			if n, ok := numberOf(value); ok && n >= 1 && n <= 1e6 {
+				d.Links = int(n)
+			}
+		case "link":
+			link = value
+		case "url":
+			url = value
+		case "machine":
+			s, _ := textOf(value)
+			d.Machine = s != "" || string(value) == "true"
 		}
 	}
-	d.Provider, _ = raw.Provider.(string)
-	d.Choice, _ = raw.Choice.(string)
-	if n, ok := raw.Links.(float64); ok && n >= 1 && n <= 1e6 {
-		d.Links = int(n)
+	if all.bad {
+		return detail{}
 	}
-	for _, v := range []any{raw.Link, raw.URL} { // the number if there is one, else the destination
-		switch v := v.(type) {
-		case float64:
-			d.Link = strconv.FormatFloat(v, 'f', -1, 64)
-		case string:
-			d.Link = v
+	for _, v := range [...][]byte{link, url} { // the number if there is one, else the destination
+		if n, ok := integerOf(v); ok {
+			d.Link = strconv.FormatInt(n, 10)
+		} else if f, ok := numberOf(v); ok {
+			d.Link = strconv.FormatFloat(f, 'f', -1, 64)
+		} else {
+			d.Link, _ = textOf(v)
 		}
 		if d.Link != "" {
 			break
 		}
 	}
-	switch m := raw.Machine.(type) {
-	case string:
-		d.Machine = m != ""
-	case bool:
-		d.Machine = m
-	}
 	return d
+}
+
+// word is textOf for the few words that many events share.
+func word(value []byte) string {
+	switch string(value) {
+	case `"smtp"`:
+		return "smtp"
+	case `"sendgrid"`:
+		return "sendgrid"
+	}
+	s, _ := textOf(value)
+	return s
 }

@@ -71,12 +71,12 @@ func flag(b bool) int {
 	return 0
 }
 
-// add takes an event in and reports whether it said anything new.
-func (f *facts) add(e *kairos.Event, confirming map[string]bool) bool {
+// add takes an event in, and what its data says, and reports whether it said anything new.
+func (f *facts) add(e *kairos.Event, d *detail, confirming map[string]bool) bool {
 	at := e.OccurredAt.UnixMicro()
 	switch e.Kind {
 	case kairos.NotificationPlanned, kairos.NotificationHeldOut:
-		if d := detailOf(e); !d.PlannedAt.IsZero() {
+		if !d.PlannedAt.IsZero() {
 			at = d.PlannedAt.UnixMicro()
 		} else if f.Slot != 0 {
 			at = f.Slot
@@ -87,7 +87,7 @@ func (f *facts) add(e *kairos.Event, confirming map[string]bool) bool {
 	case kairos.NotificationSkipped:
 		f.Skipped = true
 	case kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown, kairos.NotificationRejected, kairos.NotificationResolved:
-		f.attempted(e, at, confirming)
+		f.attempted(e, at, d, confirming)
 	case kairos.NotificationDelivered:
 		f.Delivered = true
 	case kairos.NotificationBounced, kairos.NotificationDropped:
@@ -97,13 +97,12 @@ func (f *facts) add(e *kairos.Event, confirming map[string]bool) bool {
 	case kairos.ContactUnsubscribed:
 		f.Unsubscribed++
 	case kairos.NotificationOpened:
-		f.opened(at, detailOf(e).Machine)
+		f.opened(at, d.Machine)
 	case kairos.NotificationClicked:
-		d := detailOf(e)
 		f.Links = max(f.Links, d.Links)
 		f.clicked(click{At: at, Link: d.Link, Flagged: d.Machine})
 	case kairos.PageViewed, kairos.CTAClicked, kairos.OfferAccepted, kairos.OfferDeclined:
-		if detailOf(e).Machine {
+		if d.Machine {
 			return false
 		}
 		switch e.Kind {
@@ -122,14 +121,13 @@ func (f *facts) add(e *kairos.Event, confirming map[string]bool) bool {
 	return true
 }
 
-func (f *facts) attempted(e *kairos.Event, at int64, confirming map[string]bool) {
+func (f *facts) attempted(e *kairos.Event, at int64, d *detail, confirming map[string]bool) {
 	number, _ := strconv.Atoi(e.Key)
 	i, found := slices.BinarySearchFunc(f.Attempts, number, func(a attempt, n int) int { return cmp.Compare(a.Number, n) })
 	if !found {
 		f.Attempts = slices.Insert(f.Attempts, i, attempt{Number: number})
 	}
 	a := &f.Attempts[i]
-	d := detailOf(e)
 	switch e.Kind {
 	case kairos.NotificationSent, kairos.NotificationAccepted, kairos.NotificationUnknown:
 		a.At = earliest(a.At, at)

@@ -120,7 +120,7 @@ func (a *Analysis) Rebuild(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, `SELECT FROM event_cursors WHERE reader = $1 FOR UPDATE`, reader); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `TRUNCATE journeys, actions, rollups, revenue, conversions, profiles`); err != nil {
+		if _, err := tx.Exec(ctx, `TRUNCATE journeys, actions, rollups, arms, revenue, conversions, profiles`); err != nil {
 			return err
 		}
 		return eventlog.Reset(ctx, tx, reader)

@@ -104,7 +104,8 @@ func TestDeliveredInAnyOrder(t *testing.T) {
 			permute(c.events(msg{id: kairos.NewID()}), func(events []kairos.Event) {
 				var f facts
 				for i := range events {
-					f.add(&events[i], map[string]bool{"sendgrid": true})
+					d := detailOf(&events[i])
+					f.add(&events[i], &d, map[string]bool{"sendgrid": true})
 				}
 				require.Equal(t, c.delivered, f.delivered())
 				n, _ := f.sent()

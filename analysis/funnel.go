@@ -133,6 +133,14 @@ func loadSpec(ctx context.Context, q db, campaign kairos.ID) (spec kairos.Campai
 	return kairos.ParseSpec(raw)
 }
 
+// rollupKey is a line of the rollups.
+type rollupKey struct {
+	campaign kairos.ID
+	arm      kairos.Arm
+	channel  kairos.Channel
+	step     string
+}
+
 func loadRollups(ctx context.Context, q db, campaign kairos.ID) (map[rollupKey]count, error) {
 	rows, err := q.Query(ctx, `SELECT arm, channel, step, uniques, total FROM rollups WHERE campaign = $1`, campaign)
 	if err != nil {

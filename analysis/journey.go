@@ -38,6 +38,18 @@ func FunnelSteps() []string {
 		StepOfferAccepted, StepOfferDeclined, StepPaid}
 }
 
+// counted is the number of all steps: those of the funnel, then those apart.
+const counted = 17
+
+// paidStep is StepPaid among all steps: told by the accounts, not by the facts.
+const paidStep = 9
+
+// stepNames names all steps.
+func stepNames() (names [counted]string) {
+	copy(names[copy(names[:], FunnelSteps()):], apartSteps())
+	return names
+}
+
 func apartSteps() []string {
 	return []string{StepHeldOut, StepSkipped, StepBounced, StepComplained, StepUnsubscribed, StepMachineOpened, StepMachineClicked}
 }
@@ -50,16 +62,35 @@ type rules struct {
 	fast, burst   time.Duration
 }
 
+// byTouch: the campaign's goal is an open or a click itself.
+func (r *rules) byTouch() bool {
+	return r.goal == kairos.NotificationOpened || r.goal == kairos.NotificationClicked
+}
+
 // journey is one message's way to its person and what the person did with it.
 type journey struct {
 	notification, campaign, contact kairos.ID
 	arm                             kairos.Arm
 	channel                         kairos.Channel
-	model                           *int // timing model that chose the hour; nil: none did, or it is stored already
+	model                           int // timing model that chose the hour; 0: none did
 	facts                           facts
 	rules                           *rules
 
-	read *reading // of the facts as they stand; nil: to be read
+	known   bool     // somebody planned it
+	stored  bool     // the table has a row of it
+	before  *journey // as it was when the chunk began; nil: no event of the chunk speaks of it
+	touched bool     // an event of the chunk said something new
+
+	read bool // last is what the facts come to
+	last reading
+}
+
+// was returns the journey as it was when the chunk began.
+func (j *journey) was() *journey {
+	if j.before != nil {
+		return j.before
+	}
+	return j
 }
 
 // reading is what the facts come to. It is a function of the facts and the
@@ -69,45 +100,44 @@ type reading struct {
 	until       int64 // end of the later window
 	opened      int64 // first human open
 	clicked     int64 // first human click
+	responded   bool  // clicked, or went beyond it on a page; payments are told by the accounts
 	opens       []int64
-	clicks      []int64 // of humans, sorted
-	counts      []count // in the order of FunnelSteps without paid, then apartSteps
+	clicks      []int64        // of humans, sorted
+	times       [counted]int32 // how often each step was taken
 }
 
 // count is people and times.
 type count struct{ uniques, total int64 }
 
-func of(n int) count { return count{min(int64(n), 1), int64(n)} }
-
-// apply takes an event in; false: it says nothing about a journey.
-func (j *journey) apply(e *kairos.Event, confirming map[string]bool) bool {
-	if !j.facts.add(e, confirming) {
-		return false
-	}
-	j.read = nil
-	return true
+func (c count) plus(d count, sign int64) count {
+	return count{c.uniques + sign*d.uniques, c.total + sign*d.total}
 }
+
+func of(n int) count { return count{min(int64(n), 1), int64(n)} }
 
 // reading returns what the facts come to.
 func (j *journey) reading() *reading {
-	if j.read == nil {
-		j.read = j.facts.read(j.rules)
+	if !j.read {
+		j.facts.read(&j.last, j.rules)
+		j.read = true
 	}
-	return j.read
+	return &j.last
 }
 
-func (f *facts) read(r *rules) *reading {
+func (f *facts) read(v *reading, r *rules) {
 	sent, sentAt := f.sent()
-	v := &reading{start: f.Start, sent: sentAt, opens: f.Opens}
+	*v = reading{start: f.Start, sent: sentAt, opens: f.Opens}
 	if last := max(v.start, v.sent); last > 0 {
 		v.until = last + r.window.Microseconds()
 	}
 	machine := f.MoreMachineClicks
-	for i, human := range f.humans(r.fast, r.burst) {
-		if human {
-			v.clicks = append(v.clicks, f.Clicks[i].At)
-		} else {
-			machine++
+	if len(f.Clicks) > 0 {
+		for i, human := range f.humans(r.fast, r.burst) {
+			if human {
+				v.clicks = append(v.clicks, f.Clicks[i].At)
+			} else {
+				machine++
+			}
 		}
 	}
 	if len(v.opens) > 0 {
@@ -116,20 +146,16 @@ func (f *facts) read(r *rules) *reading {
 	if len(v.clicks) > 0 {
 		v.clicked = v.clicks[0]
 	}
-	v.counts = []count{
-		of(flag(f.Planned)), of(sent), of(flag(f.delivered())),
-		of(len(f.Opens) + f.MoreOpens), of(len(v.clicks) + f.MoreClicks),
-		of(f.Viewed), of(f.CTA), of(f.OfferAccepted), of(f.OfferDeclined),
-		of(flag(f.HeldOut)), of(flag(f.Skipped)), of(flag(f.Bounced)), of(f.Complained), of(f.Unsubscribed),
-		of(f.MachineOpens), of(machine),
+	v.responded = v.clicked != 0 || f.MoreClicks+f.Viewed+f.CTA+f.OfferAccepted+f.OfferDeclined > 0
+	for i, n := range [counted]int{
+		flag(f.Planned), sent, flag(f.delivered()),
+		len(f.Opens) + f.MoreOpens, len(v.clicks) + f.MoreClicks,
+		f.Viewed, f.CTA, f.OfferAccepted, f.OfferDeclined, 0,
+		flag(f.HeldOut), flag(f.Skipped), flag(f.Bounced), f.Complained, f.Unsubscribed,
+		f.MachineOpens, machine,
+	} {
+		v.times[i] = int32(n)
 	}
-	return v
-}
-
-// countedSteps names the entries of reading.counts.
-func countedSteps() []string {
-	funnel := FunnelSteps()
-	return append(funnel[:len(funnel)-1], apartSteps()...)
 }
 
 // touched returns the person's last open or click at or before at; 0: none.

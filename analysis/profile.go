@@ -26,9 +26,9 @@ type sign struct {
 	click   bool
 }
 
-// signOf reads an event as a sign; act says that it is an action. Opens and
+// signOf reads an event as a sign; act says that it is an action, d is what its data says. Opens and
 // clicks of messages that nobody planned are none, and what a machine did is none.
-func signOf(e *kairos.Event, j *journey, act bool) (s sign, ok bool) {
+func signOf(e *kairos.Event, d *detail, j *journey, act bool) (s sign, ok bool) {
 	s = sign{contact: e.Contact, at: e.OccurredAt.UnixMicro(), message: j}
 	if j != nil {
 		s.contact = j.contact
@@ -43,7 +43,7 @@ func signOf(e *kairos.Event, j *journey, act bool) (s sign, ok bool) {
 	default:
 		return s, false
 	}
-	return s, !s.contact.IsZero() && (act || !detailOf(e).Machine)
+	return s, !s.contact.IsZero() && (act || !d.Machine)
 }
 
 // own reports whether a sign may be of the person's own accord as far as the

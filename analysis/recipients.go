@@ -30,42 +30,70 @@ type recipient struct {
 // wrong campaign costs a second look and does no harm.
 func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kairos.ID]recipient, error) {
 	found := make(map[kairos.ID]recipient, len(ids))
-	collect := func(rows pgx.Rows, err error) error {
+	err := eachRecipient(ctx, q, ids, campaigns, func(r *recipient) { found[r.notification] = *r })
+	return found, err
+}
+
+// fewCampaigns is up to how many campaigns are asked for one by one.
+const fewCampaigns = 8
+
+// eachRecipient is recipients for one who keeps them elsewhere.
+func eachRecipient(ctx context.Context, q db, ids, campaigns []kairos.ID, each func(*recipient)) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	var r recipient
+	found := make(map[kairos.ID]bool, len(ids))
+	collect := func(sql string, args ...any) error {
+		rows, err := q.Query(ctx, sql, args...)
+		if err == nil {
+			_, err = pgx.ForEachRow(rows, []any{&r.notification, &r.campaign, &r.contact, (*string)(&r.arm), (*string)(&r.channel), &r.model, &r.plannedAt}, func() error {
+				if !found[r.notification] {
+					found[r.notification] = true
+					each(&r)
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("look up notifications: %w", err)
+		}
+		return nil
+	}
+	of := map[kairos.ID][]kairos.ID{}
+	for i, id := range ids {
+		if !campaigns[i].IsZero() {
+			of[campaigns[i]] = append(of[campaigns[i]], id)
+		}
+	}
+	if len(of) <= fewCampaigns {
+		for campaign, some := range of {
+			err := collect(`SELECT id, campaign, contact, arm, channel, model, planned_at FROM notifications
+				WHERE campaign = $1 AND id = ANY ($2)`, campaign, some)
+			if err != nil {
+				return err
+			}
+		}
+	} else {
+		// The limit keeps it a look-up for each: a join may read and sort the whole partition.
+		err := collect(`
+			SELECT n.* FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) CROSS JOIN LATERAL (
+				SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.model, n.planned_at
+				FROM notifications n WHERE n.id = u.id AND n.campaign = u.campaign LIMIT 1) n`, ids, campaigns)
 		if err != nil {
 			return err
 		}
-		var r recipient
-		_, err = pgx.ForEachRow(rows, []any{&r.notification, &r.campaign, &r.contact, &r.arm, &r.channel, &r.model, &r.plannedAt}, func() error {
-			found[r.notification] = r
-			return nil
-		})
-		return err
-	}
-	if len(ids) == 0 {
-		return found, nil
-	}
-	// The limit keeps it a look-up for each: a join may read and sort the whole partition.
-	err := collect(q.Query(ctx, `
-		SELECT n.* FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) CROSS JOIN LATERAL (
-			SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.model, n.planned_at
-			FROM notifications n WHERE n.id = u.id AND n.campaign = u.campaign LIMIT 1) n`, ids, campaigns))
-	if err != nil {
-		return nil, fmt.Errorf("look up notifications: %w", err)
 	}
 	var rest []kairos.ID
 	for _, id := range ids {
-		if _, ok := found[id]; !ok {
+		if !found[id] {
 			rest = append(rest, id)
 		}
 	}
 	if len(rest) == 0 {
-		return found, nil
+		return nil
 	}
-	err = collect(q.Query(ctx, `SELECT id, campaign, contact, arm, channel, model, planned_at FROM notifications WHERE id = ANY ($1)`, rest))
-	if err != nil {
-		return nil, fmt.Errorf("look up notifications: %w", err)
-	}
-	return found, nil
+	return collect(`SELECT id, campaign, contact, arm, channel, model, planned_at FROM notifications WHERE id = ANY ($1)`, rest)
 }
 
 // contactsByExternalID resolves the names clients have for people.

@@ -203,9 +203,10 @@ func FuzzDecodeHit(f *testing.F) {
 		require.True(t, kairos.ValidKind(e.Kind))
 		require.LessOrEqual(t, len(e.Key), kairos.MaxKey)
 		require.LessOrEqual(t, kairos.JSONDepth(e.Data), kairos.MaxDepth)
-		_, _ = actionOf(&e)
+		d := detailOf(&e)
+		_, _ = actionOf(&e, &d)
 		var fs facts
-		fs.add(&e, nil)
-		_ = fs.read(&rules{window: time.Hour, fast: time.Second, burst: time.Second})
+		fs.add(&e, &d, nil)
+		fs.read(&reading{}, &rules{window: time.Hour, fast: time.Second, burst: time.Second})
 	})
 }

@@ -1,62 +1,77 @@
 package analysis
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"kairos"
 )
 
 // loadJourneys loads the journeys that events speak of, and begins those that
 // are new. Messages that nobody planned stay out.
-func (a *Analysis) loadJourneys(ctx context.Context, tx pgx.Tx, c *chunk, events []kairos.Event) error {
-	campaigns := map[kairos.ID]kairos.ID{}
-	for i := range events {
-		if id := events[i].Notification; !id.IsZero() {
-			if campaigns[id].IsZero() {
-				campaigns[id] = events[i].Campaign
+func (a *Analysis) loadJourneys(ctx context.Context, tx pgx.Tx, c *chunk) error {
+	var last *journey // events of one message often follow one another
+	for i := range c.events {
+		e := &c.events[i]
+		if e.Notification.IsZero() {
+			continue
+		}
+		if last == nil || last.notification != e.Notification {
+			if last = c.now[e.Notification]; last == nil {
+				last = c.journey()
+				last.notification, last.campaign = e.Notification, e.Campaign
+				c.now[e.Notification] = last
 			}
 		}
-	}
-	if len(campaigns) == 0 {
-		return nil
-	}
-	ids := make([]kairos.ID, 0, len(campaigns))
-	for id := range campaigns {
-		ids = append(ids, id)
-	}
-	rows, err := tx.Query(ctx, `SELECT `+journeyColumns+` FROM journeys j WHERE notification = ANY ($1)`, ids)
-	loaded, err := collectJourneys(rows, err)
-	if err != nil {
-		return err
-	}
-	for _, j := range loaded {
-		c.now[j.notification] = j
-	}
-	var fresh, of []kairos.ID
-	for _, id := range ids {
-		if c.now[id] == nil {
-			fresh, of = append(fresh, id), append(of, campaigns[id])
+		if c.of[i] = last; last.campaign.IsZero() {
+			last.campaign = e.Campaign
 		}
 	}
-	found, err := recipients(ctx, tx, fresh, of)
+	if len(c.now) == 0 {
+		return nil
+	}
+	ids := make([]kairos.ID, 0, len(c.now))
+	for id := range c.now {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, byID) // an index is read fastest in its own order
+	rows, err := tx.Query(ctx, `SELECT `+journeyColumns+` FROM journeys j WHERE notification = ANY ($1)`, ids)
+	err = collectJourneys(rows, err, func(id kairos.ID) *journey { return c.now[id] })
 	if err != nil {
 		return err
 	}
-	for id, r := range found {
-		c.now[id] = &journey{notification: id, campaign: r.campaign, contact: r.contact, arm: r.arm, channel: r.channel, model: r.model,
-			facts: facts{Slot: r.plannedAt.UnixMicro()}}
+	fresh, of := make([]kairos.ID, 0, len(ids)), make([]kairos.ID, 0, len(ids))
+	for _, id := range ids {
+		if j := c.now[id]; !j.known {
+			fresh, of = append(fresh, id), append(of, j.campaign)
+		}
 	}
-	all := make([]*journey, 0, len(c.now))
-	for _, j := range c.now {
-		all = append(all, j)
+	err = eachRecipient(ctx, tx, fresh, of, func(r *recipient) {
+		j := c.now[r.notification]
+		j.known, j.campaign, j.contact, j.arm, j.channel = true, r.campaign, r.contact, r.arm, r.channel
+		if j.facts.Slot = r.plannedAt.UnixMicro(); r.model != nil {
+			j.model = *r.model
+		}
+	})
+	if err != nil {
+		return err
 	}
-	return a.loadRules(ctx, tx, c, all)
+	c.list = make([]*journey, 0, len(ids))
+	for _, id := range ids {
+		if j := c.now[id]; j.known {
+			c.list = append(c.list, j)
+		}
+	}
+	return a.loadRules(ctx, tx, c, c.list)
 }
+
+func byID(a, b kairos.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // loadRules gives each journey its campaign's rules.
 func (a *Analysis) loadRules(ctx context.Context, tx pgx.Tx, c *chunk, journeys []*journey) error {
@@ -116,38 +131,46 @@ func (a *Analysis) loadOthers(ctx context.Context, tx pgx.Tx, c *chunk, spans ma
 	rows, err := tx.Query(ctx, `
 		SELECT `+journeyColumns+` FROM unnest($1::uuid[], $2::timestamptz[]) AS u(contact, since)
 		JOIN journeys j ON j.contact = u.contact AND j.until_at >= u.since`, contacts, from)
-	loaded, err := collectJourneys(rows, err)
+	var others []*journey
+	err = collectJourneys(rows, err, func(id kairos.ID) *journey {
+		if c.now[id] != nil {
+			return nil
+		}
+		j := c.journey()
+		others = append(others, j)
+		c.others[id] = j
+		return j
+	})
 	if err != nil {
 		return err
-	}
-	others := loaded[:0]
-	for _, j := range loaded {
-		if c.now[j.notification] == nil {
-			others = append(others, j)
-			c.others[j.notification] = j
-		}
 	}
 	return a.loadRules(ctx, tx, c, others)
 }
 
-const journeyColumns = `j.notification, j.campaign, j.contact, j.arm, j.channel, j.state`
+const journeyColumns = `j.notification, j.campaign, j.contact, j.arm, j.channel, coalesce(j.model, 0), j.state`
 
-func collectJourneys(rows pgx.Rows, err error) ([]*journey, error) {
+// collectJourneys reads rows of journeyColumns into where room says; nil: the
+// row is not wanted.
+func collectJourneys(rows pgx.Rows, err error, room func(kairos.ID) *journey) error {
 	if err != nil {
-		return nil, fmt.Errorf("load journeys: %w", err)
+		return fmt.Errorf("load journeys: %w", err)
 	}
-	journeys, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (*journey, error) {
-		j := &journey{}
-		var state []byte
-		if err := r.Scan(&j.notification, &j.campaign, &j.contact, &j.arm, &j.channel, &state); err != nil {
-			return nil, err
+	var row journey
+	var state pgtype.DriverBytes // valid until the next row: nothing of it is kept
+	_, err = pgx.ForEachRow(rows, []any{&row.notification, &row.campaign, &row.contact, (*string)(&row.arm), (*string)(&row.channel), &row.model, &state}, func() error {
+		j := room(row.notification)
+		if j == nil {
+			return nil
 		}
-		return j, json.Unmarshal(state, &j.facts)
+		*j = row
+		j.known, j.stored = true, true
+		j.facts, err = parseFacts(state)
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("load journeys: %w", err)
+		return fmt.Errorf("load journeys: %w", err)
 	}
-	return journeys, nil
+	return nil
 }
 
 // loadActions loads what people did within spans.
@@ -155,22 +178,28 @@ func loadActions(ctx context.Context, tx pgx.Tx, spans map[kairos.ID]span) ([]ac
 	if len(spans) == 0 {
 		return nil, nil
 	}
-	contacts, from, to := make([]kairos.ID, 0, len(spans)), make([]time.Time, 0, len(spans)), make([]time.Time, 0, len(spans))
+	contacts, whole := make([]kairos.ID, 0, len(spans)), span{}
 	for id, s := range spans {
-		contacts, from, to = append(contacts, id), append(from, time.UnixMicro(s.from)), append(to, time.UnixMicro(s.to))
+		contacts, whole = append(contacts, id), whole.with(s.from).with(s.to)
 	}
+	slices.SortFunc(contacts, byID)
+	// One span for all, narrowed below: most people have no action at all, and
+	// one list is looked up in half the time of one join.
 	rows, err := tx.Query(ctx, `
-		SELECT a.contact, a.at, a.position, a.kind, a.notification, a.currency, (a.amount * 1000000)::bigint
-		FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS u(contact, since, until)
-		JOIN actions a ON a.contact = u.contact AND a.at BETWEEN u.since AND u.until`, contacts, from, to)
+		SELECT contact, at, position, kind, notification, currency, (amount * 1000000)::bigint
+		FROM actions WHERE contact = ANY ($1) AND at BETWEEN $2 AND $3`, contacts, time.UnixMicro(whole.from), time.UnixMicro(whole.to))
 	if err != nil {
 		return nil, fmt.Errorf("load actions: %w", err)
 	}
-	acts, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a action, err error) {
-		var at time.Time
-		err = r.Scan(&a.contact, &at, &a.position, &a.kind, &a.notification, &a.currency, &a.amount)
+	var acts []action
+	var a action
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&a.contact, &at, &a.position, &a.kind, &a.notification, &a.currency, &a.amount}, func() error {
 		a.at = at.UnixMicro()
-		return a, err
+		if s := spans[a.contact]; s.from <= a.at && a.at <= s.to {
+			acts = append(acts, a)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load actions: %w", err)

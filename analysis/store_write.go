@@ -3,7 +3,6 @@ package analysis
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -37,90 +36,138 @@ func storeActions(ctx context.Context, tx pgx.Tx, acts []action) error {
 	return nil
 }
 
+// storeJourneys writes the journeys that events of the chunk said something new
+// about, in the order of their ids. Who holds the cursor is the only writer, so
+// those that the table did not have are new: they are copied.
 func storeJourneys(ctx context.Context, tx pgx.Tx, journeys []*journey) error {
-	if len(journeys) == 0 {
+	var fresh, known []*journey
+	for _, j := range journeys {
+		switch {
+		case !j.touched:
+		case j.stored:
+			known = append(known, j)
+		default:
+			fresh = append(fresh, j)
+		}
+	}
+	if err := copyJourneys(ctx, tx, fresh); err != nil {
+		return err
+	}
+	if len(known) == 0 {
 		return nil
 	}
-	slices.SortFunc(journeys, func(a, b *journey) int { return slices.Compare(a.notification[:], b.notification[:]) })
-	n := len(journeys)
-	ids, campaigns, contacts := make([]kairos.ID, n), make([]kairos.ID, n), make([]kairos.ID, n)
-	arms, channels, states, models := make([]string, n), make([]string, n), make([]string, n), make([]*int, n)
-	starts, sent, until, opened, clicked := make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n)
-	for i, j := range journeys {
-		state, err := json.Marshal(&j.facts)
-		if err != nil {
-			return fmt.Errorf("store journey %s: %w", j.notification, err)
-		}
-		v := j.reading()
-		ids[i], campaigns[i], contacts[i], arms[i], channels[i] = j.notification, j.campaign, j.contact, string(j.arm), string(j.channel)
-		states[i], models[i] = string(state), j.model
-		starts[i], sent[i], until[i], opened[i], clicked[i] = moment(v.start), moment(v.sent), moment(v.until), moment(v.opened), moment(v.clicked)
+	n := len(known)
+	ids, states := make([]kairos.ID, n), make([]string, n)
+	var times [5]moments
+	for i := range times {
+		times[i] = make(moments, n)
 	}
+	var buf []byte
+	for i, j := range known {
+		v := j.reading()
+		buf = j.facts.appendJSON(buf[:0])
+		ids[i], states[i] = j.notification, string(buf)
+		times[0][i], times[1][i], times[2][i], times[3][i], times[4][i] = v.start, v.sent, v.until, v.opened, v.clicked
+	}
+	// No index names any of these columns (explored_at only changes for what was
+	// explored): the new row stays in its page, beside the old one.
 	_, err := tx.Exec(ctx, `
-		INSERT INTO journeys (notification, campaign, contact, arm, channel, model, starts_at, sent_at, until_at, opened_at, clicked_at, state)
-		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::timestamptz[], $8::timestamptz[],
-		                     $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::jsonb[])
-		ON CONFLICT (notification) DO UPDATE SET starts_at = excluded.starts_at, sent_at = excluded.sent_at,
-		       until_at = excluded.until_at, opened_at = excluded.opened_at, clicked_at = excluded.clicked_at, state = excluded.state`,
-		ids, campaigns, contacts, arms, channels, models, starts, sent, until, opened, clicked, states)
+		UPDATE journeys j SET starts_at = u.starts_at, sent_at = u.sent_at, until_at = u.until_at,
+		       opened_at = u.opened_at, clicked_at = u.clicked_at, state = u.state
+		FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::jsonb[])
+		     AS u(notification, starts_at, sent_at, until_at, opened_at, clicked_at, state)
+		WHERE j.notification = u.notification`,
+		ids, times[0], times[1], times[2], times[3], times[4], states)
 	if err != nil {
 		return fmt.Errorf("store journeys: %w", err)
 	}
 	return nil
 }
 
-func moment(micros int64) *time.Time {
-	if micros == 0 {
-		return nil
-	}
-	t := time.UnixMicro(micros).UTC()
-	return &t
+// accounts is what the table held of some messages before the chunk.
+type accounts map[kairos.ID][]account
+
+// account is one line of a message's account.
+type account struct {
+	currency string
+	credit
 }
 
-// storeCredits moves the accounts that changed, and with them the campaigns'
-// revenue and the step "paid".
-func storeCredits(ctx context.Context, tx pgx.Tx, c *chunk) error {
-	if len(c.sums) == 0 {
-		return nil
+// line returns what was on a line.
+func (a accounts) line(key creditKey) credit {
+	for _, l := range a[key.notification] {
+		if l.currency == key.currency {
+			return l.credit
+		}
 	}
-	owners := map[kairos.ID]*journey{}
+	return credit{}
+}
+
+// loadAccounts loads the accounts that change, and those that tell whether a
+// message whose own facts speak of a response now, or no more, had one already.
+func loadAccounts(ctx context.Context, tx pgx.Tx, c *chunk) (accounts, error) {
+	all := accounts{}
 	for key := range c.sums {
-		owners[key.notification] = c.owner(key.notification)
+		all[key.notification] = nil
 	}
-	ids := make([]kairos.ID, 0, len(owners))
-	for id := range owners {
+	for _, j := range c.list {
+		if !j.touched {
+			continue
+		}
+		was, is := j.was().reading(), j.reading()
+		if was.sent != 0 && (was.responded != is.responded || is.sent == 0) { // before it was sent it could earn nothing
+			all[j.notification] = nil
+		}
+	}
+	if len(all) == 0 {
+		return all, nil
+	}
+	ids := make([]kairos.ID, 0, len(all))
+	for id := range all {
 		ids = append(ids, id)
 	}
+	slices.SortFunc(ids, byID)
 	rows, err := tx.Query(ctx, `
 		SELECT notification, currency, (attributed * 1000000)::bigint, attributed_n, (amount * 1000000)::bigint, n
 		FROM conversions WHERE notification = ANY ($1)`, ids)
 	if err != nil {
-		return fmt.Errorf("load conversions: %w", err)
+		return nil, fmt.Errorf("load conversions: %w", err)
 	}
-	old := map[creditKey]credit{}
-	paid := map[kairos.ID]int64{} // attributed payments before
-	var key creditKey
-	var was credit
-	_, err = pgx.ForEachRow(rows, []any{&key.notification, &key.currency, &was.attributed, &was.attributedN, &was.amount, &was.n}, func() error {
-		old[key] = was
-		if key.currency != "" {
-			paid[key.notification] += was.attributedN
-		}
+	var id kairos.ID
+	var l account
+	_, err = pgx.ForEachRow(rows, []any{&id, &l.currency, &l.attributed, &l.attributedN, &l.amount, &l.n}, func() error {
+		all[id] = append(all[id], l)
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("load conversions: %w", err)
+		return nil, fmt.Errorf("load conversions: %w", err)
 	}
-	more := map[kairos.ID]int64{}
+	return all, nil
+}
+
+// storeCredits moves the accounts that changed, and with them the campaigns'
+// revenue and the step "paid".
+func storeCredits(ctx context.Context, tx pgx.Tx, c *chunk, old accounts) error {
+	if len(c.sums) == 0 {
+		return nil
+	}
+	owners, more := map[kairos.ID]*journey{}, map[kairos.ID]int64{}
 	for key, delta := range c.sums {
+		owners[key.notification] = c.owner(key.notification)
 		if key.currency != "" {
 			more[key.notification] += delta.attributedN
 		}
 	}
 	for id, delta := range more {
-		before, after := of(int(paid[id])), of(int(paid[id]+delta))
-		if before != after {
-			c.step(owners[id], StepPaid, count{after.uniques - before.uniques, after.total - before.total})
+		var paid int64
+		for _, l := range old[id] {
+			if l.currency != "" {
+				paid += l.attributedN
+			}
+		}
+		if delta != 0 {
+			group := c.group(owners[id])
+			group[paidStep] = group[paidStep].plus(of(int(paid)), -1).plus(of(int(paid+delta)), 1)
 		}
 	}
 	return writeCredits(ctx, tx, owners, old, c.sums)
@@ -128,13 +175,13 @@ func storeCredits(ctx context.Context, tx pgx.Tx, c *chunk) error {
 
 // owner returns the journey of an account: of the chunk, or loaded beside it.
 func (c *chunk) owner(id kairos.ID) *journey {
-	if j := c.now[id]; j != nil {
+	if j := c.now[id]; j != nil && j.known {
 		return j
 	}
 	return c.others[id]
 }
 
-func writeCredits(ctx context.Context, tx pgx.Tx, owners map[kairos.ID]*journey, old, sums map[creditKey]credit) error {
+func writeCredits(ctx context.Context, tx pgx.Tx, owners map[kairos.ID]*journey, old accounts, sums map[creditKey]credit) error {
 	keys := make([]creditKey, 0, len(sums))
 	for key := range sums {
 		keys = append(keys, key)
@@ -144,15 +191,19 @@ func writeCredits(ctx context.Context, tx pgx.Tx, owners map[kairos.ID]*journey,
 	})
 	n := len(keys)
 	campaigns, ids, arms, currencies := make([]kairos.ID, n), make([]kairos.ID, n), make([]string, n), make([]string, n)
+	var emptied []kairos.ID
 	var figures [8][]int64 // attributed, its number, amount, its number: before, then after
 	for i := range figures {
 		figures[i] = make([]int64, n)
 	}
 	for i, key := range keys {
-		was := old[key]
+		was := old.line(key)
 		is := was.plus(sums[key], 1)
 		j := owners[key.notification]
 		campaigns[i], ids[i], arms[i], currencies[i] = j.campaign, key.notification, string(j.arm), key.currency
+		if is.n == 0 && is.attributedN == 0 {
+			emptied = append(emptied, key.notification)
+		}
 		for f, v := range [8]int64{int64(was.attributed), was.attributedN, int64(was.amount), was.n,
 			int64(is.attributed), is.attributedN, int64(is.amount), is.n} {
 			figures[f][i] = v
@@ -169,9 +220,11 @@ func writeCredits(ctx context.Context, tx pgx.Tx, owners map[kairos.ID]*journey,
 	if err != nil {
 		return fmt.Errorf("store conversions: %w", err)
 	}
-	_, err = tx.Exec(ctx, `DELETE FROM conversions WHERE notification = ANY ($1) AND n = 0 AND attributed_n = 0`, ids)
-	if err != nil {
-		return fmt.Errorf("store conversions: %w", err)
+	if len(emptied) > 0 {
+		_, err = tx.Exec(ctx, `DELETE FROM conversions WHERE notification = ANY ($1) AND n = 0 AND attributed_n = 0`, emptied)
+		if err != nil {
+			return fmt.Errorf("store conversions: %w", err)
+		}
 	}
 	_, err = tx.Exec(ctx, `
 		INSERT INTO revenue AS r (campaign, arm, currency, attributed_people, attributed_payments, attributed_amount,
@@ -204,16 +257,21 @@ func writeCredits(ctx context.Context, tx pgx.Tx, owners map[kairos.ID]*journey,
 	return nil
 }
 
-func storeRollups(ctx context.Context, tx pgx.Tx, steps map[rollupKey]count) error {
-	var campaigns []kairos.ID
-	var arms, channels, names []string
+func storeRollups(ctx context.Context, tx pgx.Tx, groups map[groupKey]*[counted]count) error {
+	names := stepNames()
+	var campaigns, fallen []kairos.ID
+	var arms, channels, steps []string
 	var uniques, totals []int64
-	for key, n := range steps {
-		if n == (count{}) {
-			continue
+	for key, group := range groups {
+		for i, n := range group {
+			if n == (count{}) {
+				continue
+			}
+			campaigns, arms, channels, steps = append(campaigns, key.campaign), append(arms, string(key.arm)), append(channels, string(key.channel)), append(steps, names[i])
+			if uniques, totals = append(uniques, n.uniques), append(totals, n.total); n.total < 0 && !slices.Contains(fallen, key.campaign) {
+				fallen = append(fallen, key.campaign)
+			}
 		}
-		campaigns, arms, channels, names = append(campaigns, key.campaign), append(arms, string(key.arm)), append(channels, string(key.channel)), append(names, key.step)
-		uniques, totals = append(uniques, n.uniques), append(totals, n.total)
 	}
 	if len(campaigns) == 0 {
 		return nil
@@ -222,11 +280,14 @@ func storeRollups(ctx context.Context, tx pgx.Tx, steps map[rollupKey]count) err
 		INSERT INTO rollups AS r (campaign, arm, channel, step, uniques, total)
 		SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
 		ON CONFLICT (campaign, arm, channel, step) DO UPDATE SET uniques = r.uniques + excluded.uniques, total = r.total + excluded.total`,
-		campaigns, arms, channels, names, uniques, totals)
+		campaigns, arms, channels, steps, uniques, totals)
 	if err != nil {
 		return fmt.Errorf("store rollups: %w", err)
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM rollups WHERE campaign = ANY ($1) AND uniques = 0 AND total = 0`, campaigns); err != nil {
+	if len(fallen) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM rollups WHERE campaign = ANY ($1) AND uniques = 0 AND total = 0`, fallen); err != nil {
 		return fmt.Errorf("store rollups: %w", err)
 	}
 	return nil

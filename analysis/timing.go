@@ -88,7 +88,7 @@ func (a *Analysis) Timing(ctx context.Context, campaign kairos.ID) (Timing, erro
 // count messages by their own moment would break the comparison at the edges,
 // where control's are in and later ones of the same draw are not. A zero from
 // is since ever, a zero until is now. Errors: kairos.ErrInvalid (the period is
-// empty). It reads the messages of all those campaigns.
+// empty).
 func (a *Analysis) TimingOf(ctx context.Context, from, until time.Time) (Timing, error) {
 	if until.IsZero() {
 		until = a.clock.Now()

@@ -15,7 +15,6 @@ import (
 type experiment struct {
 	campaign  kairos.ID
 	optimised bool // its schedule's mode
-	goal      string
 	shares    map[kairos.Arm]float64 // of all people
 	arms      map[kairos.Arm]armCount
 	models    []int     // that chose hours of messages which were sent
@@ -33,7 +32,7 @@ func (n armCount) plus(m armCount) armCount {
 }
 
 func (a *Analysis) experimentOf(campaign kairos.ID, spec kairos.CampaignSpec) *experiment {
-	return &experiment{campaign: campaign, optimised: spec.Schedule.Mode == kairos.ModeOptimised, goal: a.rulesOf(spec).goal,
+	return &experiment{campaign: campaign, optimised: spec.Schedule.Mode == kairos.ModeOptimised, 
 		shares: sharesOf(spec.Schedule.Mode, spec.Shares()), arms: map[kairos.Arm]armCount{}}
 }
 
@@ -66,15 +65,14 @@ func (a *Analysis) loadOptimised(ctx context.Context, q db, from, until time.Tim
 }
 
 // loadArms fills experiments in: shares as they were fixed when the first page
-// was planned, sizes from the rollups, responses from the journeys, since no
-// sum of steps tells how many people did any of them.
+// was planned, sizes from the rollups, what was sent and responded to from the
+// arms, since no sum of steps tells how many people did any of them. None of it
+// grows with the number of messages.
 func loadArms(ctx context.Context, q db, experiments []*experiment) error {
-	campaigns, counting := make([]kairos.ID, len(experiments)), []kairos.ID{} // counting: their goal is a response
+	campaigns := make([]kairos.ID, len(experiments))
 	at := make(map[kairos.ID]*experiment, len(experiments))
 	for i, e := range experiments {
-		if campaigns[i], at[e.campaign] = e.campaign, e; e.goal != kairos.NotificationOpened {
-			counting = append(counting, e.campaign)
-		}
+		campaigns[i], at[e.campaign] = e.campaign, e
 	}
 	collect := func(dst []any, each func(), sql string, args ...any) error {
 		rows, err := q.Query(ctx, sql, args...)
@@ -107,24 +105,14 @@ func loadArms(ctx context.Context, q db, experiments []*experiment) error {
 	if err != nil {
 		return err
 	}
-	var n armCount
-	var model *int
-	var first time.Time
-	return collect([]any{&id, &arm, &model, &first, &n.sent, &n.responses}, func() {
-		e := at[id]
-		e.arms[arm] = e.arms[arm].plus(n)
-		if model != nil && (arm == kairos.ArmOptimised || arm == kairos.ArmPreferred) && !slices.Contains(e.models, *model) {
-			e.models = append(e.models, *model)
+	return loadArmRows(ctx, q, campaigns, func(r armRow) {
+		e := at[r.campaign]
+		e.arms[r.arm] = e.arms[r.arm].plus(armCount{sent: r.sent, responses: r.responses})
+		if r.model != 0 && (r.arm == kairos.ArmOptimised || r.arm == kairos.ArmPreferred) && !slices.Contains(e.models, r.model) {
+			e.models = append(e.models, r.model)
 		}
-		if e.began.IsZero() || first.Before(e.began) {
-			e.began = first
+		if e.began.IsZero() || r.began.Before(e.began) {
+			e.began = r.began
 		}
-	}, `SELECT campaign, arm, model, min(sent_at), count(*), count(*) FILTER (WHERE responded)
-		FROM (SELECT campaign, arm, model, sent_at,
-		             clicked_at IS NOT NULL
-		             OR state ?| ARRAY['more_clicks', 'viewed', 'cta', 'offer_accepted', 'offer_declined']
-		             OR EXISTS (SELECT FROM conversions c WHERE c.notification = j.notification AND c.attributed_n > 0
-		                        AND (c.currency <> '' OR c.campaign = ANY ($2))) AS responded
-		      FROM journeys j WHERE campaign = ANY ($1) AND sent_at IS NOT NULL OFFSET 0) j -- OFFSET 0: states are not sorted along
-		GROUP BY campaign, arm, model`, campaigns, counting)
+	})
 }

@@ -150,10 +150,8 @@ func (w *world) launched(spec kairos.CampaignSpec, at time.Time, model int, cont
 		}
 		arm := []kairos.Arm{kairos.ArmControl, kairos.ArmOptimised, kairos.ArmPreferred}[i]
 		w.exec(`INSERT INTO rollups SELECT $1, $2, 'email', step, $3, $3 FROM unnest(ARRAY['planned', 'sent']) AS step`, id, string(arm), n.sent)
-		w.exec(`INSERT INTO journeys (notification, campaign, contact, arm, channel, model, sent_at, clicked_at, state)
-			SELECT gen_random_uuid(), $1, gen_random_uuid(), $2, 'email', CASE WHEN $2 <> 'control' THEN nullif($3::int, 0) END,
-			       $4::timestamptz + make_interval(hours => $5), CASE WHEN i <= $6::int THEN $4::timestamptz END, '{}'
-			FROM generate_series(1, $7::int) i`, id, string(arm), model, at, i, n.responses, n.sent)
+		w.exec(`INSERT INTO arms VALUES ($1, $2, CASE WHEN $2 <> 'control' THEN $3::int ELSE 0 END, $4, $5, $6)`,
+			id, string(arm), model, n.sent, n.responses, at.Add(time.Duration(i)*hour))
 	}
 	return id
 }

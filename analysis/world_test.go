@@ -144,7 +144,19 @@ func (w *world) fold() {
 	w.t.Helper()
 	w.settled()
 	w.foldSettled()
+	require.Equal(w.t, w.dump(armsRecounted), w.dump(`SELECT * FROM arms`), "what the arms count is what the journeys say")
 }
+
+// armsRecounted counts the arms from the journeys and the accounts.
+const armsRecounted = `
+	SELECT campaign, arm, coalesce(model, 0) AS model, count(*) AS sent, count(*) FILTER (WHERE responded) AS responses, min(sent_at) AS began_at
+	FROM (SELECT j.campaign, j.arm, j.model, j.sent_at,
+	             j.clicked_at IS NOT NULL
+	             OR j.state ?| ARRAY['more_clicks', 'viewed', 'cta', 'offer_accepted', 'offer_declined']
+	             OR EXISTS (SELECT FROM conversions v WHERE v.notification = j.notification AND v.attributed_n > 0
+	                        AND (v.currency <> '' OR coalesce(c.spec -> 'goal' ->> 'kind', '') <> 'notification.opened')) AS responded
+	      FROM journeys j LEFT JOIN campaigns c ON c.id = j.campaign WHERE j.sent_at IS NOT NULL) j
+	GROUP BY 1, 2, 3`
 
 func (w *world) settled() {
 	w.t.Helper()
@@ -190,7 +202,7 @@ func (w *world) dump(sql string, args ...any) string {
 // everything is all that the fold owns.
 func (w *world) everything() string {
 	var b strings.Builder
-	for _, name := range []string{"journeys", "actions", "rollups", "revenue", "conversions", "profiles"} {
+	for _, name := range []string{"journeys", "actions", "rollups", "arms", "revenue", "conversions", "profiles"} {
 		fmt.Fprintf(&b, "%s\n%s\n", name, w.dump(`SELECT * FROM `+name))
 	}
 	return b.String()

@@ -70,7 +70,7 @@ func (r *Registry) matureSome(ctx context.Context, tx pgx.Tx, until time.Time, a
 		}
 	} else {
 		var first *time.Time
-		if err := tx.QueryRow(ctx, `SELECT min(sent_at) FROM journeys WHERE arm = 'explore'`).Scan(&first); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT min(explored_at) FROM journeys WHERE explored_at IS NOT NULL`).Scan(&first); err != nil {
 			return false, err
 		}
 		if first == nil {
@@ -117,7 +117,7 @@ const exploredSQL = `
 	                         AND o.sent_at > j.sent_at - $1::interval AND o.sent_at < j.sent_at + $1::interval) THEN 'overlap'
 	       END
 	FROM journeys j JOIN notifications n ON n.id = j.notification AND n.campaign = j.campaign
-	WHERE j.arm = 'explore' AND j.sent_at >= $2 AND j.sent_at < $3 AND n.slot IS NOT NULL`
+	WHERE j.explored_at >= $2 AND j.explored_at < $3 AND n.slot IS NOT NULL`
 
 // foldSQL upserts what was gathered. A notification's mask of hours of the week
 // is folded to hours of the day once for each mask, not for each notification:
