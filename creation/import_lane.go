@@ -66,7 +66,9 @@ func (w *importWork) run(ctx context.Context) ([]kairos.Task, error) {
 		}
 		if first != nil {
 			w.errors += first.refused
+			w.newcomer = first.allNew
 		}
+		w.mixed = w.mixed || first != nil && first.guessed || second != nil && second.guessed
 		if len(waiting) == 0 { // one may have come after we looked
 			if waiting, err = w.readNext(ctx, last); err != nil {
 				return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -413,4 +414,46 @@ func TestImportsReceivedAtOnceAreBounded(t *testing.T) {
 	require.NoError(t, <-first)
 	_, err = h.StartImport(context.Background(), "csv", strings.NewReader("email\n"))
 	require.NoError(t, err)
+}
+
+// TestImportCutsDoNotMatter: chunks that are expected to be of new people, and
+// are or are not, leave the same people as a file that is stored in one piece.
+func TestImportCutsDoNotMatter(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		known, body := strings.Builder{}, strings.Builder{}
+		known.WriteString("email,external_id,note\n")
+		body.WriteString("email,external_id,note\n")
+		for i := range 400 {
+			external, email := fmt.Sprintf("e%d", i), fmt.Sprintf("p%d@x.org", i)
+			switch random.IntN(int(20 + 40*seed)) {
+			case 0: // a person of before, moved
+				other := random.IntN(i + 1)
+				external = fmt.Sprintf("e%d", other)
+			case 1: // somebody else's address
+				email = fmt.Sprintf("p%d@x.org", random.IntN(i+1))
+			case 2: // known beforehand by one of the two
+				fmt.Fprintf(&known, "%s,k%d,before\n", email, i)
+			case 3:
+				fmt.Fprintf(&known, "k%d@x.org,%s,before\n", i, external)
+			case 4:
+				external = ""
+			case 5:
+				email = "nonsense"
+			}
+			fmt.Fprintf(&body, "%s,%s,%d\n", email, external, i)
+		}
+		var want [2]string
+		for i, size := range []int{1 << 20, 300} {
+			h := newHouse(t, creation.Options{ChunkSize: size})
+			h.upload("csv", known.String())
+			in := h.upload("csv", body.String())
+			var people string
+			require.NoError(t, h.pool.QueryRow(t.Context(), `
+				SELECT string_agg(concat_ws(',', email, external_id, attributes->>'note'), ';' ORDER BY email, external_id) FROM contacts`).Scan(&people))
+			want[i] = fmt.Sprint(people, in.Rows, in.Created, in.Updated, in.Rejected, in.Errors)
+		}
+		require.Equal(t, want[0], want[1], "seed %d", seed)
+	}
 }

@@ -25,8 +25,11 @@ const (
 
 // chunk is a part of an import, read and parsed.
 type chunk struct {
-	seq     int
-	refused int // rows, once it is stored
+	seq int
+	// once it is stored
+	refused int  // rows
+	allNew  bool // every row that was not bad made a contact
+	guessed bool // that was expected, and wrong
 	*parsed
 }
 
@@ -67,6 +70,8 @@ type importWork struct {
 	until   time.Time
 
 	oneByOne bool // chunks no longer go side by side
+	newcomer bool // the last chunk was all new: the next is expected to be
+	mixed    bool // that was wrong once
 }
 
 // load reads what all chunks share.
@@ -166,14 +171,22 @@ func (w *importWork) store(ctx context.Context, tx pgx.Tx, k *chunk, now time.Ti
 	if tag.RowsAffected() == 0 {
 		return nil // done already
 	}
-	if fresh {
+	var out []outcome
+	if w.newcomer && !w.mixed {
+		if out, err = insertNew(ctx, tx, now, k.rows); err != nil {
+			return err
+		}
+		k.guessed = out == nil
+	}
+	if out == nil && fresh {
 		if known, err := lookUp(ctx, tx, k.rows); err != nil || len(known) > 0 {
 			return errors.Join(err, errOutOfTurn)
 		}
 	}
-	out, err := upsert(ctx, tx, now, k.rows)
-	if err != nil {
-		return err
+	if out == nil {
+		if out, err = upsert(ctx, tx, now, k.rows); err != nil {
+			return err
+		}
 	}
 	var created, updated int64
 	bad := slices.Clone(k.bad)
@@ -187,7 +200,7 @@ func (w *importWork) store(ctx context.Context, tx pgx.Tx, k *chunk, now time.Ti
 			updated++
 		}
 	}
-	k.refused = len(bad)
+	k.refused, k.allNew = len(bad), created == int64(len(k.rows))
 	errs, err := firstErrors(bad, maxImportErrors-w.errors)
 	if err != nil {
 		return err

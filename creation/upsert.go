@@ -69,6 +69,28 @@ func store(ctx context.Context, tx pgx.Tx, now time.Time, rows []row, out []outc
 	return nil
 }
 
+// insertNew stores rows that are likely to be new people without looking for
+// them first: the unique indexes tell. It stores all of them or, where a row
+// names somebody who is known or shares a name with another row (an address that
+// one gives up may be known) or can't be stored, none: then out is nil.
+func insertNew(ctx context.Context, tx pgx.Tx, now time.Time, rows []row) ([]outcome, error) {
+	out := make([]outcome, len(rows))
+	s := newSorting(now, nil, len(rows))
+	for i := range rows {
+		if !s.add(&rows[i], i, out) || len(s.people) == i {
+			return nil, nil
+		}
+	}
+	err := pg.InTx(ctx, tx, func(tx pgx.Tx) error { return copyContacts(ctx, tx, now, s.people) })
+	switch {
+	case err == nil:
+		return out, nil
+	case sqlState(err) == "23505", unstorable(err):
+		return nil, nil
+	}
+	return nil, err
+}
+
 // unstorable: data exceptions and program limits are the row's fault.
 func unstorable(err error) bool {
 	state := sqlState(err)
