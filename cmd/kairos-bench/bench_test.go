@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 
 // tiny is large enough for every path to run and to verify what it did.
 var tiny = sizes{Contacts: 2_000, Messages: 600, Seconds: 1, Rate: 300, Sustained: 3, Recipients: 2_500, Slow: 500,
-	Clients: []int{16}, Events: 10_000}
+	Clients: []int{16}, Events: 10_000, Campaigns: 10, Each: 30,
+	Growth: []int{500}, Slots: 3, SlotEach: 20}
 
 // TestPaths: each path measures the real thing and finds it in order, and its
 // figures are in the report.

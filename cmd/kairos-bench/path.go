@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // paths that can be measured, in their order.
@@ -15,6 +16,9 @@ var paths = []struct{ name, about string }{
 	{"sendgrid", "a campaign in SendGrid's format to a fake server, beside a bare client"},
 	{"slow", "a campaign over an SMTP sink that takes 5 ms a message, beside connections / 5 ms"},
 	{"reports", "funnel, ROI and timing over HTTP on a full log, beside a recount from the log"},
+	{"many", "many campaigns launched at once, beside one of as many recipients"},
+	{"growth", "import, plan and send for audiences of growing size: CPU and time for each person"},
+	{"schedule", "how late slots are under a full sending load, beside the same without load; minutes of real time"},
 }
 
 // usual paths are measured where none is named: those of a few minutes.
@@ -38,20 +42,28 @@ type sizes struct {
 	Slow       int   // messages
 	Clients    []int // clicks: connections
 	Events     int   // reports
+	Campaigns  int   // many
+	Each       int   // many: recipients of a campaign
+	Growth     []int // contacts
+	Slots      int   // schedule
+	SlotEach   int   // schedule: messages of a slot
 }
 
 var sizesOf = map[string]sizes{"full": full, "huge": huge(), "small": {
 	Contacts: 20_000, Messages: 5_000, Seconds: 3, Rate: 2_000, Sustained: 10, Recipients: 20_000, Slow: 4_000,
-	Clients: []int{64, 256}, Events: 200_000,
+	Clients: []int{64, 256}, Events: 200_000, Campaigns: 50, Each: 200,
+	Growth: []int{1_000, 5_000, 20_000}, Slots: 20, SlotEach: 50,
 }}
 
 var full = sizes{
 	Contacts: 1_000_000, Messages: 100_000, Seconds: 10, Rate: 15_000, Sustained: 60, Recipients: 1_000_000, Slow: 20_000,
-	Clients: []int{64, 256}, Events: 10_000_000,
+	Clients: []int{64, 256}, Events: 10_000_000, Campaigns: 1_000, Each: 1_000,
+	Growth: []int{10_000, 100_000, 1_000_000}, Slots: 300, SlotEach: 100,
 }
 
 func huge() sizes {
 	s := full
+	s.Growth = append(slices.Clone(s.Growth), 10_000_000)
 	return s
 }
 
@@ -72,9 +84,19 @@ func (b *bench) measure(ctx context.Context) error {
 	for _, p := range []struct {
 		name    string
 		measure func(context.Context, *world) error
-	}{{"sendgrid", b.measureSendGrid}, {"slow", b.measureSlow}, {"reports", b.measureReports}} {
+	}{{"sendgrid", b.measureSendGrid}, {"slow", b.measureSlow}, {"reports", b.measureReports}, {"schedule", b.measureSchedule}} {
 		if b.has(p.name) {
 			if err := b.on(ctx, func(w *world) error { return wrap(p.name, p.measure(ctx, w)) }); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range []struct {
+		name    string
+		measure func(context.Context) error
+	}{{"many", b.measureMany}, {"growth", b.measureGrowth}} {
+		if b.has(p.name) {
+			if err := wrap(p.name, p.measure(ctx)); err != nil {
 				return err
 			}
 		}

@@ -166,8 +166,18 @@ func (w *world) campaign(ctx context.Context, changes map[string]any) (string, t
 	if err != nil {
 		return "", time.Time{}, err
 	}
+	id, err := w.draft(ctx, t, changes)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	at := time.Now()
+	return id, at, w.launch(ctx, id)
+}
+
+// draft makes a campaign that is like the bench's usual one but for changes.
+func (w *world) draft(ctx context.Context, template string, changes map[string]any) (string, error) {
 	spec := map[string]any{
-		"name": "Offer", "template": t, "audience": map[string]any{"all": true}, "schedule": map[string]any{"mode": "now"},
+		"name": "Offer", "template": template, "audience": map[string]any{"all": true}, "schedule": map[string]any{"mode": "now"},
 	}
 	for k, v := range changes {
 		spec[k] = v
@@ -175,11 +185,12 @@ func (w *world) campaign(ctx context.Context, changes map[string]any) (string, t
 	var c struct {
 		ID string `json:"id"`
 	}
-	if err := w.api.Post(ctx, "/v1/campaigns", spec, &c); err != nil {
-		return "", time.Time{}, err
-	}
-	at := time.Now()
-	return c.ID, at, w.api.Post(ctx, "/v1/campaigns/"+c.ID+"/launch", nil, nil)
+	err := w.api.Post(ctx, "/v1/campaigns", spec, &c)
+	return c.ID, err
+}
+
+func (w *world) launch(ctx context.Context, id string) error {
+	return w.api.Post(ctx, "/v1/campaigns/"+id+"/launch", nil, nil)
 }
 
 // state reads a campaign's state and progress.
