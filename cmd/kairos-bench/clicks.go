@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"kairos"
+	"kairos/internal/rig"
 	"kairos/internal/token"
 )
 
@@ -160,7 +161,7 @@ func (b *bench) hits(ctx context.Context, w *world, campaign kairos.ID, kind hit
 	r.metered, r.Click, r.Acknowledged = *used, d.figures(), int64(len(d.took))
 	b.say("  %.0f %s/s, p99 %.1f ms; waiting for the shipper", r.Click.PerSecond, kind.name, r.Click.P99)
 	err = w.until(ctx, 20*time.Minute, 100*time.Millisecond, "the shipper", func() (bool, string, error) {
-		age, err := w.metric(ctx, "kairos_spool_oldest_seconds")
+		age, err := w.spoolAge(ctx)
 		return age == 0, fmt.Sprintf("the oldest hit waits for %.0f s", age), err
 	})
 	if err != nil {
@@ -178,9 +179,13 @@ func (b *bench) hits(ctx context.Context, w *world, campaign kairos.ID, kind hit
 	if err != nil {
 		return err
 	}
-	dropped, err := w.metric(ctx, "kairos_spool_dropped_total")
-	if err != nil {
-		return err
+	dropped := 0.0
+	for _, server := range w.collecting() {
+		n, err := w.metric(ctx, server, "kairos_spool_dropped_total")
+		if err != nil {
+			return err
+		}
+		dropped += n
 	}
 	r.Logged, r.Dropped, r.Alike = after-before, int64(dropped), d.alike
 	// The same link of the same person within one second is one click.
@@ -191,10 +196,26 @@ func (b *bench) hits(ctx context.Context, w *world, campaign kairos.ID, kind hit
 	return nil
 }
 
-// metric reads one gauge of the process that collects.
-func (w *world) metric(ctx context.Context, name string) (float64, error) {
+// collecting are the URLs of all processes that collect.
+func (w *world) collecting() []string { return append([]string{w.api.Server}, w.collectors...) }
+
+// spoolAge is the age of the oldest spooled segment: no hit that isn't in the
+// log is older.
+func (w *world) spoolAge(ctx context.Context) (oldest float64, err error) {
+	for _, server := range w.collecting() {
+		age, err := w.metric(ctx, server, "kairos_spool_oldest_seconds")
+		if err != nil {
+			return 0, err
+		}
+		oldest = max(oldest, age)
+	}
+	return oldest, nil
+}
+
+// metric reads one gauge of a process.
+func (w *world) metric(ctx context.Context, server, name string) (float64, error) {
 	var text string
-	if err := w.api.Get(ctx, "/metrics", &text); err != nil {
+	if err := (&rig.Client{Server: server, Key: w.api.Key}).Get(ctx, "/metrics", &text); err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(text) {

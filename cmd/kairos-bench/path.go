@@ -19,6 +19,7 @@ var paths = []struct{ name, about string }{
 	{"many", "many campaigns launched at once, beside one of as many recipients"},
 	{"growth", "import, plan and send for audiences of growing size: CPU and time for each person"},
 	{"schedule", "how late slots are under a full sending load, beside the same without load; minutes of real time"},
+	{"share", "two senders and two collectors, beside one of each"},
 }
 
 // usual paths are measured where none is named: those of a few minutes.
@@ -94,7 +95,7 @@ func (b *bench) measure(ctx context.Context) error {
 	for _, p := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"many", b.measureMany}, {"growth", b.measureGrowth}} {
+	}{{"many", b.measureMany}, {"growth", b.measureGrowth}, {"share", b.measureShare}} {
 		if b.has(p.name) {
 			if err := wrap(p.name, p.measure(ctx)); err != nil {
 				return err

@@ -15,7 +15,7 @@ import (
 // lag is how far the log and the reports were behind at a moment.
 type lag struct {
 	At   float64 `json:"at_seconds"`
-	Log  float64 `json:"log_seconds"`     // age of the oldest hit that isn't in the log
+	Log  float64 `json:"log_seconds"`     // age of the oldest spooled segment: no hit that isn't in the log is older
 	Fold float64 `json:"reports_seconds"` // age of the oldest hit that isn't in the reports
 }
 
@@ -82,7 +82,7 @@ func (w *world) lags(ctx context.Context) (all []lag, err error) {
 		case <-tick.C:
 		}
 		l := lag{At: time.Since(began).Seconds()}
-		if l.Log, err = w.metric(ctx, "kairos_spool_oldest_seconds"); err == nil {
+		if l.Log, err = w.spoolAge(ctx); err == nil {
 			l.Fold, err = w.foldAge(ctx)
 		}
 		if ctx.Err() != nil {

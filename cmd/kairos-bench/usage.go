@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,8 +44,7 @@ type metered struct {
 // peak is the largest memory of Kairos' processes.
 func (m *metered) peak() (peak int64) {
 	for _, u := range m.Usage {
-		switch u.Name {
-		case "front", "stages", "delivery", "collector":
+		if slices.Contains([]string{"front", "stages", "delivery", "delivery-2", "collector"}, u.Name) {
 			peak = max(peak, u.PeakRSS)
 		}
 	}

@@ -30,6 +30,8 @@ type world struct {
 	listen string // of the process with the API
 	api    *rig.Client
 	procs  []*process
+
+	collectors []string // URLs of processes that collect, beside the one with the API
 }
 
 // close ends the processes in order, then the parts.
