@@ -1,8 +1,8 @@
 package analysis
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -58,7 +58,7 @@ func (a *Analysis) shipUntilDone(ctx context.Context, seg *spool.Segment) {
 
 func (a *Analysis) shipSegment(ctx context.Context, seg *spool.Segment) error {
 	hits := make([]kairos.Hit, 0, shipHits)
-	bytes, bad := 0, int64(0)
+	length, bad := 0, int64(0)
 	flush := func() error {
 		if len(hits) == 0 {
 			return nil
@@ -78,7 +78,7 @@ func (a *Analysis) shipSegment(ctx context.Context, seg *spool.Segment) error {
 		}
 		bad += int64(len(refusals))
 		a.shipped.Add(fresh)
-		hits, bytes = hits[:0], 0
+		hits, length = hits[:0], 0
 		return nil
 	}
 	err := seg.Records(func(id kairos.ID, payload []byte) error {
@@ -88,8 +88,8 @@ func (a *Analysis) shipSegment(ctx context.Context, seg *spool.Segment) error {
 			a.quarantine(seg, id, err)
 			return nil
 		}
-		hits, bytes = append(hits, hit), bytes+len(payload)
-		if len(hits) == shipHits || bytes >= shipBytes {
+		hits, length = append(hits, hit), length+len(payload)
+		if len(hits) == shipHits || length >= shipBytes {
 			return flush()
 		}
 		return nil
@@ -113,11 +113,10 @@ func (a *Analysis) quarantine(seg *spool.Segment, id kairos.ID, err error) {
 
 // decodeHit reads a spooled payload; id is the record's and wins.
 func decodeHit(id kairos.ID, payload []byte) (hit kairos.Hit, err error) {
-	if err := json.Unmarshal(payload, &hit); err != nil {
-		return hit, fmt.Errorf("read hit: %w", kairos.ErrInvalid) // the cause may quote the payload
+	if hit, err = spool.ParseHit(id, payload); err != nil {
+		return hit, err
 	}
-	hit.Event.ID = id
-	hit.Event.OccurredAt = hit.Event.OccurredAt.UTC()
+	hit.Event.Data = bytes.Clone(hit.Event.Data) // the payload is the spool's
 	if hit.ExternalID != "" && (len(hit.ExternalID) > kairos.MaxKey || !validText(hit.ExternalID)) {
 		return hit, kairos.Invalid("external_id", "must be text of at most %d bytes", kairos.MaxKey)
 	}

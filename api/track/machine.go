@@ -37,6 +37,9 @@ func byFirst(parts ...string) (table [256][][]byte) {
 // maxAgent is how much of a User-Agent header is looked at.
 const maxAgent = 512
 
+// purposes are the headers by which a browser says that nobody is looking yet.
+var purposes = [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"}
+
 // machine names why a hit is not a person's, or returns "": "head", "prefetch"
 // (the browser says that nobody is looking yet), "proxy" (mail privacy
 // proxies fetch every picture, read or not) or "agent". What can't be seen in
@@ -46,17 +49,27 @@ func machine(r *http.Request) string {
 	if r.Method == http.MethodHead {
 		return "head"
 	}
-	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		v := r.Header.Get(name)
-		if v == "" {
-			continue
-		}
-		v = strings.ToLower(v)
-		if strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
+	for _, name := range purposes {
+		if ahead(r.Header.Get(name)) {
 			return "prefetch"
 		}
 	}
-	agent := r.Header.Get("User-Agent")
+	return program(r.Header.Get("User-Agent"))
+}
+
+// ahead reports whether the value of a purpose header says that the page is
+// fetched before somebody asked for it.
+func ahead(v string) bool {
+	if v == "" {
+		return false
+	}
+	v = strings.ToLower(v)
+	return strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender")
+}
+
+// program names what a User-Agent header says about who is there: "proxy",
+// "agent", or "" for a person.
+func program(agent string) string {
 	if agent == "Mozilla/5.0" {
 		return "proxy"
 	}

@@ -1,10 +1,10 @@
 package track
 
 import (
-	"context"
 	"time"
 
 	"kairos"
+	"kairos/internal/spool"
 	"kairos/internal/token"
 )
 
@@ -18,67 +18,81 @@ const (
 	maxCredit     = 100 * longWaitPrice
 )
 
-// offer is one open or click on its way to the spool.
-type offer struct {
-	c       *Collector
-	id      kairos.ID
-	payload []byte
-	done    chan struct{} // holds one: the spool has answered
-	timer   *time.Timer   // stopped between uses
+// visit is the working memory of one open or click at a time.
+type visit struct {
+	data, payload, location []byte
+	timer                   *time.Timer // stopped between uses
 }
 
-func newOffer(c *Collector) *offer {
-	o := &offer{c: c, payload: make([]byte, 0, 768), done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
-	o.timer.Stop()
-	return o
+func newVisit() *visit {
+	v := &visit{data: make([]byte, 0, 256), payload: make([]byte, 0, 512), location: make([]byte, 0, 512), timer: time.NewTimer(time.Hour)}
+	v.timer.Stop()
+	return v
+}
+
+// opened spools an open; false when the token is not ours.
+func (c *Collector) opened(v *visit, tok, machine string) bool {
+	claims, err := c.opts.Keyring.Open(token.PurposeOpen, tok)
+	if err != nil {
+		return false
+	}
+	v.data = appendOpen(v.data[:0], machine)
+	c.offer(v, claims, kairos.NotificationOpened)
+	return true
+}
+
+// clicked spools a click and leaves in v where it leads; false when the token
+// is not ours.
+func (c *Collector) clicked(v *visit, tok, machine string) bool {
+	claims, err := c.opts.Keyring.Open(token.PurposeClick, tok)
+	if err != nil || !leadsToWeb(claims.Destination) {
+		return false
+	}
+	v.data = appendClick(v.data[:0], claims.Link, machine, withoutQuery(claims.Destination))
+	v.location = c.appendLocation(v.location[:0], claims)
+	c.offer(v, claims, kairos.NotificationClicked)
+	return true
 }
 
 // offer spools an open or a click and returns when it is on disk, refused
 // (then it is counted as dropped), or when patience ends. In the last case it
 // goes on by itself, and is counted if it is refused then.
-func (c *Collector) offer(claims token.Claims, kind string, data func(dst []byte) []byte) {
-	o := c.offers.Get().(*offer)
-	o.id = kairos.NewID()
-	o.payload = appendHit(o.payload[:0], hit{
-		id: o.id, kind: kind, at: c.opts.Clock.Now(), campaign: claims.Campaign, notification: claims.Notification, data: data,
-	})
-	go o.append()
-	if o.wait() {
-		c.offers.Put(o)
+func (c *Collector) offer(v *visit, claims token.Claims, kind string) {
+	h := c.hitOf(claims, kind, v.data)
+	v.payload = spool.AppendHit(v.payload[:0], &h)
+	p, err := c.opts.Spool.Begin(kairos.NewID(), v.payload)
+	switch {
+	case err != nil:
+		c.opts.Spool.CountDropped(1) // the spool's own figures say why
+	case !c.wait(v.timer, p):
+		p.Leave()
+	case p.Err() != nil:
+		c.opts.Spool.CountDropped(1)
 	}
 }
 
-// append hands the hit to the spool. After it sent on done, o may be in use again.
-func (o *offer) append() {
-	if err := o.c.opts.Spool.Append(context.Background(), o.id, o.payload); err != nil {
-		o.c.opts.Spool.CountDropped(1) // the spool's own figures say why
-	}
-	o.done <- struct{}{}
-}
-
-// wait reports whether the spool answered; else o is its goroutine's alone.
-func (o *offer) wait() bool {
-	credit := &o.c.credit
-	o.timer.Reset(o.c.opts.Patience)
+// wait reports whether the disk answered while patience lasted.
+func (c *Collector) wait(timer *time.Timer, p spool.Pending) bool {
+	timer.Reset(c.opts.Patience)
 	select {
-	case <-o.done:
-		o.timer.Stop()
-		if credit.Load() < maxCredit {
-			credit.Add(1)
+	case <-p.Done():
+		timer.Stop()
+		if c.credit.Load() < maxCredit {
+			c.credit.Add(1)
 		}
 		return true
-	case <-o.timer.C:
+	case <-timer.C:
 	}
-	if credit.Add(-longWaitPrice) < 0 {
-		credit.Add(longWaitPrice)
+	if c.credit.Add(-longWaitPrice) < 0 {
+		c.credit.Add(longWaitPrice)
 		return false
 	}
-	o.timer.Reset(o.c.opts.LongPatience)
+	timer.Reset(c.opts.LongPatience)
 	select {
-	case <-o.done:
-		o.timer.Stop()
+	case <-p.Done():
+		timer.Stop()
 		return true
-	case <-o.timer.C:
+	case <-timer.C:
 		return false
 	}
 }

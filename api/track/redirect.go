@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"kairos"
 	"kairos/internal/token"
 )
 
@@ -24,16 +23,12 @@ var (
 
 // open answers with the pixel.
 func (c *Collector) open(w http.ResponseWriter, r *http.Request, tok string) {
-	claims, err := c.opts.Keyring.Open(token.PurposeOpen, strings.TrimSuffix(tok, ".gif"))
-	if err != nil {
+	v := c.visits.Get().(*visit)
+	defer c.visits.Put(v)
+	if !c.opened(v, strings.TrimSuffix(tok, ".gif"), machine(r)) {
 		notFound(w)
 		return
 	}
-	var data func(dst []byte) []byte
-	if m := machine(r); m != "" {
-		data = func(dst []byte) []byte { return append(append(append(dst, `{"machine":"`...), m...), `"}`...) }
-	}
-	c.offer(claims, kairos.NotificationOpened, data)
 	h := w.Header()
 	h["Content-Type"] = gifType
 	h["Content-Length"] = pixelLength
@@ -46,22 +41,14 @@ func (c *Collector) open(w http.ResponseWriter, r *http.Request, tok string) {
 
 // click leads on to the destination that the token holds.
 func (c *Collector) click(w http.ResponseWriter, r *http.Request, tok string) {
-	claims, err := c.opts.Keyring.Open(token.PurposeClick, tok)
-	if err != nil || !leadsToWeb(claims.Destination) {
+	v := c.visits.Get().(*visit)
+	defer c.visits.Put(v)
+	if !c.clicked(v, tok, machine(r)) {
 		notFound(w)
 		return
 	}
-	m := machine(r)
-	c.offer(claims, kairos.NotificationClicked, func(dst []byte) []byte {
-		dst = strconv.AppendUint(append(dst, `{"link":`...), uint64(claims.Link), 10)
-		if m != "" {
-			dst = append(append(append(dst, `,"machine":"`...), m...), '"')
-		}
-		dst = appendString(append(dst, `,"url":`...), withoutQuery(claims.Destination))
-		return append(dst, '}')
-	})
 	h := w.Header()
-	h["Location"] = []string{c.location(claims)}
+	h["Location"] = []string{string(v.location)}
 	h["Cache-Control"] = noStore
 	h["Referrer-Policy"] = noReferrer
 	w.WriteHeader(http.StatusFound)
@@ -73,12 +60,12 @@ func leadsToWeb(destination string) bool {
 	return ok && rest != "" && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http"))
 }
 
-// location is the destination with the page's token added to its query and the
-// rest as its author wrote it; what may not stand in a header is
+// appendLocation appends the destination with the page's token added to its
+// query and the rest as its author wrote it; what may not stand in a header is
 // percent-encoded.
-func (c *Collector) location(claims token.Claims) string {
+func (c *Collector) appendLocation(dst []byte, claims token.Claims) []byte {
 	rest, fragment, hashed := strings.Cut(claims.Destination, "#")
-	b := appendURL(make([]byte, 0, len(claims.Destination)+160), rest)
+	b := appendURL(dst, rest)
 	switch i := strings.IndexByte(rest, '?'); {
 	case i < 0:
 		b = append(b, '?')
@@ -89,7 +76,7 @@ func (c *Collector) location(claims token.Claims) string {
 	if hashed {
 		b = appendURL(append(b, '#'), fragment)
 	}
-	return string(b)
+	return b
 }
 
 func appendURL(dst []byte, s string) []byte {

@@ -92,7 +92,7 @@ type Collector struct {
 	opts   Options
 	prefix string // path of PublicURL without a slash at its end
 
-	offers  sync.Pool    // of *offer
+	visits  sync.Pool    // of *visit
 	credit  atomic.Int64 // hundredths of a long wait, see offer.go
 	sockets atomic.Int64 // open
 }
@@ -127,7 +127,7 @@ func New(opts Options) (*Collector, error) {
 	if u, err := url.Parse(opts.PublicURL); err == nil {
 		c.prefix = strings.TrimRight(u.Path, "/")
 	}
-	c.offers.New = func() any { return newOffer(c) }
+	c.visits.New = func() any { return newVisit() }
 	return c, nil
 }
 

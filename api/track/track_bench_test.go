@@ -44,6 +44,16 @@ func BenchmarkClick(b *testing.B) {
 			})
 		}
 	}
+	for _, connections := range []int{64, 256} {
+		b.Run(fmt.Sprintf("lane/connections=%d", connections), func(b *testing.B) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(b, err)
+			l := d.Lane(ln)
+			drive(b, ln.Addr().String(), paths, connections)
+			require.NoError(b, l.Close())
+			l.Drain(b.Context())
+		})
+	}
 	stats := d.spool.Stats()
 	b.Logf("appended %d, dropped %d, syncs %d", stats.Appended, stats.Dropped, stats.Syncs)
 }

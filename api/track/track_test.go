@@ -99,11 +99,8 @@ func (d *door) hits(t testing.TB) (hits []kairos.Hit) {
 		seg, err := d.spool.Next(ctx)
 		require.NoError(t, err)
 		require.NoError(t, seg.Records(func(id kairos.ID, payload []byte) error {
-			var h kairos.Hit
-			dec := json.NewDecoder(bytes.NewReader(payload))
-			dec.DisallowUnknownFields()
-			require.NoError(t, dec.Decode(&h))
-			require.Equal(t, id, h.Event.ID)
+			h, err := spool.ParseHit(id, payload)
+			require.NoError(t, err)
 			h.Event.Data = bytes.Clone(h.Event.Data)
 			hits = append(hits, h)
 			return nil

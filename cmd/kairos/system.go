@@ -52,6 +52,7 @@ type system struct {
 	queue    *queue.Queue
 	spool    *spool.Spool
 	listener net.Listener
+	lane     *track.Lane // in front of the server, where this process collects
 	server   *http.Server
 	keyring  *token.Keyring
 	keys     *api.Keys
@@ -183,6 +184,10 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 		return nil, err
 	}
 	p.server = httpServer(handler)
+	if door != nil {
+		p.lane = door.Lane(p.listener)
+		p.closing(func() error { return ignoreClosed(p.lane.Close()) })
+	}
 	return p, nil
 }
 
@@ -277,7 +282,7 @@ func (p *system) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, p.close()) }()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := p.server.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := p.server.Serve(p.door()); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve http: %w", err)
 		}
 		return nil
@@ -298,6 +303,9 @@ func (p *system) run(ctx context.Context) (err error) {
 		if err != nil {
 			err = ignoreClosed(p.server.Close())
 		}
+		if p.lane != nil {
+			p.lane.Drain(short)
+		}
 		p.awaitShipped()
 		stopShipping()
 		return err
@@ -311,6 +319,14 @@ func (p *system) run(ctx context.Context) (err error) {
 		g.Go(func() error { return p.stages.analysis.Ship(shipping, p.spool) })
 	}
 	return g.Wait()
+}
+
+// door is what the server accepts from.
+func (p *system) door() net.Listener {
+	if p.lane != nil {
+		return p.lane
+	}
+	return p.listener
 }
 
 // awaitShipped waits a little for the last hits to reach the log. Where it

@@ -20,6 +20,8 @@ type group struct {
 	count int
 	done  chan struct{} // closed when err stands
 	err   error
+	left  int // whose callers went away before err stood; guarded by Spool.mu
+	over  bool
 }
 
 // Append returns nil once the record is on disk. On any error the record is
@@ -50,6 +52,43 @@ func (s *Spool) AppendMany(ctx context.Context, records []Record) error {
 		return g.err
 	case <-ctx.Done():
 		return fmt.Errorf("wait for spool: %w", context.Cause(ctx))
+	}
+}
+
+// Pending is a record on its way to disk.
+type Pending struct {
+	s *Spool
+	g *group
+}
+
+// Begin is the first half of Append: the record is copied and goes to disk
+// with the next write, whoever waits for it. Errors as of Append.
+func (s *Spool) Begin(id kairos.ID, payload []byte) (Pending, error) {
+	rec := [1]Record{{id, payload}}
+	g, err := s.join(rec[:])
+	if err != nil {
+		s.failed.Add(1)
+	}
+	return Pending{s, g}, err
+}
+
+// Done is closed when the disk has answered.
+func (p Pending) Done() <-chan struct{} { return p.g.done }
+
+// Err is what Append would return: nil when the record is on disk. Only once
+// Done is closed.
+func (p Pending) Err() error { return p.g.err }
+
+// Leave is for a caller who has answered without waiting for Done: should the
+// disk refuse the record, it is counted as dropped.
+func (p Pending) Leave() {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	switch {
+	case !p.g.over:
+		p.g.left++
+	case p.g.err != nil:
+		p.s.dropped.Add(1)
 	}
 }
 

@@ -62,9 +62,11 @@ func (s *Spool) commit(g *group) {
 		s.bytes -= int64(len(g.buf))
 		s.fail(err)
 		g.err = s.down
+		s.dropped.Add(uint64(g.left))
 	} else {
 		s.down, s.backoff = nil, 0
 	}
+	g.over = true
 	if cap(g.buf) <= 4<<20 {
 		s.spare = g.buf[:0]
 	}
