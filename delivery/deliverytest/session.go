@@ -117,6 +117,8 @@ func (s *session) command(line []byte) bool {
 		}
 		s.say("354 go on")
 		return s.message()
+	case is(verb, "BDAT") && s.sink.opts.Chunking:
+		return s.chunk(string(line))
 	case is(verb, "RSET"):
 		s.mailed, s.to = false, s.to[:0]
 		s.say("250 2.0.0 ok")
@@ -148,6 +150,9 @@ func (s *session) hello() {
 	lines := []string{"sink", "8BITMIME", "ENHANCEDSTATUSCODES"}
 	if !s.sink.opts.NoPipelining {
 		lines = append(lines, "PIPELINING")
+	}
+	if s.sink.opts.Chunking {
+		lines = append(lines, "CHUNKING")
 	}
 	if s.sink.opts.Size > 0 {
 		lines = append(lines, "SIZE "+strconv.Itoa(s.sink.opts.Size))

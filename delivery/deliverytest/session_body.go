@@ -28,6 +28,11 @@ func (s *session) message() bool {
 	if err != nil {
 		return false
 	}
+	return s.judge(to, n, s.unstuffed)
+}
+
+// judge answers a message of n bytes that is here as a whole.
+func (s *session) judge(to string, n int, raw func() []byte) bool {
 	s.sink.attempts.Add(1)
 	m := Mail{From: s.from, To: s.to}
 	s.mailed = false
@@ -38,7 +43,7 @@ func (s *session) message() bool {
 	if s.sink.faulty.Load() {
 		if f, ok := s.sink.script.strike(AtDot, to); ok {
 			if f.Take {
-				s.sink.take(m, s.unstuffed())
+				s.sink.take(m, raw())
 			}
 			if s.act(f) {
 				return !s.dead
@@ -49,7 +54,7 @@ func (s *session) message() bool {
 			}
 		}
 	}
-	s.sink.take(m, s.unstuffed())
+	s.sink.take(m, raw())
 	s.queued++
 	_, _ = s.w.WriteString("250 2.0.0 ok: queued as K")
 	_, _ = s.w.Write(strconv.AppendInt(s.w.AvailableBuffer(), s.queued, 36))

@@ -19,6 +19,7 @@ type SinkOptions struct {
 	Seed         uint64      // of the percentages
 	Keep         int         // the newest so many messages are kept; 0: none
 	NoPipelining bool        // don't offer PIPELINING
+	Chunking     bool        // offer CHUNKING: messages by BDAT
 	Size         int         // offer SIZE and refuse larger messages; 0: don't
 	TLS          *tls.Config // offer STARTTLS
 	User, Pass   string      // demand AUTH PLAIN or LOGIN

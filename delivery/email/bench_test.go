@@ -2,6 +2,7 @@ package email_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,9 +53,10 @@ func BenchmarkSMTP(b *testing.B) {
 		{"lock-step", email.Options{LockStep: true}},
 		{"pipelined", email.Options{}},
 		{"pipelined in batches of 16", email.Options{Batch: 16}},
+		{"chunking in batches of 16", email.Options{Batch: 16}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			s := newSink(b, deliverytest.SinkOptions{})
+			s := newSink(b, deliverytest.SinkOptions{Chunking: strings.HasPrefix(c.name, "chunking")})
 			opts := c.opts
 			opts.URL, opts.MaxMessages = s.URL()+"?connections=32", 100_000
 			p := newProvider(b, opts)

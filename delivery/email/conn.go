@@ -25,6 +25,7 @@ type conn struct {
 	text     *textproto.Conn
 	secure   bool
 	pipeline bool
+	chunking bool
 	limit    int // bytes of a message; 0: unknown
 	messages int // transactions begun
 	dirty    bool
@@ -79,6 +80,8 @@ func (p *Provider) dial(ctx context.Context) (_ *conn, err error) {
 	c.text = c.client.Text
 	c.pipeline, _ = c.client.Extension("PIPELINING")
 	c.pipeline = c.pipeline && !p.opts.LockStep
+	c.chunking, _ = c.client.Extension("CHUNKING")
+	c.chunking = c.chunking && c.pipeline && p.relay.chunking
 	if ok, size := c.client.Extension("SIZE"); ok {
 		c.limit, _ = strconv.Atoi(size)
 	}

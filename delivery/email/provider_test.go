@@ -13,6 +13,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"kairos/delivery"
 	"kairos/delivery/deliverytest"
 	"kairos/delivery/email"
+	"kairos/internal/content"
 )
 
 func send(t testing.TB, p delivery.Provider, msgs ...*delivery.Message) []delivery.Result {
@@ -75,7 +77,13 @@ func TestFaultsInABatch(t *testing.T) {
 // TestRandomFaults: under any mixture of faults the sink and the results agree.
 func TestRandomFaults(t *testing.T) {
 	letter := deliverytest.Letter(t)
-	s := newSink(t, deliverytest.SinkOptions{Seed: 42, Faults: []deliverytest.Fault{
+	for _, chunking := range []bool{false, true} {
+		t.Run(fmt.Sprintf("chunking=%t", chunking), func(t *testing.T) { randomFaults(t, letter, chunking) })
+	}
+}
+
+func randomFaults(t *testing.T, letter *content.Content, chunking bool) {
+	s := newSink(t, deliverytest.SinkOptions{Seed: 42, Chunking: chunking, Faults: []deliverytest.Fault{
 		{At: deliverytest.AtConnect, Percent: 5, Close: true},
 		{At: deliverytest.AtConnect, Percent: 5, Reply: "421 4.3.2 busy"},
 		{At: deliverytest.AtMail, Percent: 3, Reply: "451 4.3.0 later"},
@@ -92,6 +100,7 @@ func TestRandomFaults(t *testing.T) {
 		s.Reset()
 		opts.URL, opts.MaxMessages = s.URL()+"?connections=3", 20
 		p := newProvider(t, opts)
+		email.KeepTrust(p)
 		outcomes := map[delivery.Outcome]int{}
 		for i := 0; i < 800; i += opts.Batch {
 			for j, r := range send(t, p, deliverytest.Messages(t, letter, i, opts.Batch)...) {

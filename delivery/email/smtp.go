@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kairos"
@@ -22,6 +23,8 @@ type Options struct {
 	// URL names the relay: smtp://user:pass@host:port?connections=10&tls=auto,
 	// or smtps:// for TLS from the first byte. Parameters:
 	//   connections  at most this many at once, default 10
+	//   chunking     auto (messages go out several at once where the server offers
+	//                CHUNKING and PIPELINING; default), off
 	//   tls          auto (STARTTLS where the server offers it; default),
 	//                required, implicit (as smtps), off
 	// A password goes over an encrypted connection or to this machine only,
@@ -52,6 +55,9 @@ type Provider struct {
 	composer Composer
 	pool     *pool
 	buffers  sync.Pool // *[]byte
+
+	distrust   time.Duration
+	distrusted atomic.Int64 // Unix time in ns until which CHUNKING isn't used
 }
 
 // relay is what the URL says.
@@ -60,6 +66,7 @@ type relay struct {
 	user, password string
 	mode           string // auto, required, implicit, off
 	connections    int
+	chunking       bool
 }
 
 // New checks the options; it doesn't connect. Errors never hold the password.
@@ -94,7 +101,7 @@ func New(opts Options) (*Provider, error) {
 	if !isHost(opts.HelloName) {
 		return nil, kairos.Invalid("hello_name", "is not a host name")
 	}
-	p := &Provider{opts: opts, relay: r}
+	p := &Provider{opts: opts, relay: r, distrust: distrustFor}
 	if opts.DKIM != nil {
 		if p.signer, err = newSigner(opts.DKIM); err != nil {
 			return nil, fmt.Errorf("read DKIM options: %w", err)
@@ -110,7 +117,7 @@ func parseURL(s string) (relay, error) {
 	if err != nil {
 		return relay{}, errors.New("is not a URL") // url's own error quotes the password
 	}
-	r := relay{host: u.Hostname(), mode: "auto", connections: 10}
+	r := relay{host: u.Hostname(), mode: "auto", connections: 10, chunking: true}
 	port := u.Port()
 	switch u.Scheme {
 	case "smtp":
@@ -129,6 +136,11 @@ func parseURL(s string) (relay, error) {
 			if r.connections, err = strconv.Atoi(v); err != nil || r.connections < 1 || r.connections > 1000 {
 				return r, errors.New("connections must lie between 1 and 1000")
 			}
+		case "chunking":
+			if v != "auto" && v != "off" {
+				return r, errors.New("chunking must be auto or off")
+			}
+			r.chunking = v == "auto"
 		case "tls":
 			switch v {
 			case "auto", "required", "implicit", "off":
@@ -270,13 +282,16 @@ func (p *Provider) deliver(ctx context.Context, letters []letter) {
 		reused := c.messages > 0
 		n, err := c.send(ctx, letters)
 		p.pool.put(c, c.broken || c.messages >= p.opts.MaxMessages)
-		if err != nil && n > 0 && letters[n-1].result.Outcome == delivery.Unknown {
-			silent++
-		}
-		letters = letters[n:]
 		if err == nil {
+			letters = letters[n:]
 			continue
 		}
+		for i := range letters[:n] {
+			if letters[i].result.Outcome == delivery.Unknown {
+				silent++
+			}
+		}
+		letters = letters[n:]
 		if silent > 1 && len(letters) > 0 {
 			notBegun(letters)
 			return

@@ -39,6 +39,8 @@ func TestConformance(t *testing.T) {
 		"lock-step":          {opts: email.Options{LockStep: true}},
 		"without PIPELINING": {sink: deliverytest.SinkOptions{NoPipelining: true, Size: 1 << 20}},
 		"batches":            {opts: email.Options{Batch: 10}},
+		"chunking":           {sink: deliverytest.SinkOptions{Chunking: true, Size: 1 << 20}},
+		"chunking, batches":  {sink: deliverytest.SinkOptions{Chunking: true}, opts: email.Options{Batch: 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -27,6 +27,9 @@ func (c *conn) send(ctx context.Context, letters []letter) (done int, err error)
 	}
 	// Words that nobody asked for would be taken for the next answers.
 	defer func() { c.broken = c.broken || err != nil || c.text.R.Buffered() > 0 }()
+	if c.mayGroup() {
+		return c.sendGroups(ctx, letters)
+	}
 	announced := false // the commands of this letter are on their way
 	for i := range letters {
 		l := &letters[i]
@@ -89,16 +92,7 @@ func (c *conn) within(ctx context.Context, d time.Duration) error {
 
 // appendCommands appends the group that begins a transaction.
 func (c *conn) appendCommands(b []byte, l *letter) []byte {
-	if c.dirty {
-		b = append(b, "RSET\r\n"...)
-	}
-	b = append(append(append(b, "MAIL FROM:<"...), l.from...), '>')
-	if c.limit > 0 {
-		b = strconv.AppendInt(append(b, " SIZE="...), int64(l.size), 10)
-	}
-	b = append(b, "\r\nRCPT TO:<"...)
-	b = append(append(b, l.to...), ">\r\nDATA\r\n"...)
-	return b
+	return append(c.appendEnvelope(b, l, c.dirty), "DATA\r\n"...)
 }
 
 // open begins a transaction. It returns true when the server waits for the

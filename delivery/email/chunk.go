@@ -1,0 +1,276 @@
+package email
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"kairos/delivery"
+)
+
+// Where the server offers CHUNKING (RFC 3030) a message is not led in by a
+// question, so several travel in one write and are answered in one piece. What a
+// connection that breaks then leaves unknown is bounded here.
+const (
+	maxGroup      = 4         // messages
+	maxGroupBytes = 128 << 10 // but always one message
+)
+
+// distrustFor is how long DATA is used after a server has broken off among
+// several messages without a word: one that hangs up after so many messages
+// would leave some unknown each time.
+const distrustFor = time.Hour
+
+// errUnable: the server offers CHUNKING and does not know BDAT.
+var errUnable = errors.New("server refuses BDAT")
+
+// mayGroup reports whether messages go out in groups.
+func (c *conn) mayGroup() bool {
+	return c.chunking && time.Now().UnixNano() >= c.p.distrusted.Load()
+}
+
+// suspect keeps CHUNKING from being used for a while.
+func (p *Provider) suspect() { p.distrusted.Store(time.Now().Add(p.distrust).UnixNano()) }
+
+// sendGroups is send for servers that take BDAT.
+func (c *conn) sendGroups(ctx context.Context, letters []letter) (done int, err error) {
+	first := true
+	for done < len(letters) {
+		if !first && !delivery.MayBegin(ctx) {
+			return done + notBegun(letters[done:]), nil
+		}
+		if l := &letters[done]; c.limit > 0 && l.size > c.limit {
+			*l.result = delivery.Result{Outcome: delivery.RejectedPerm, Code: "552", Detail: "message exceeds the server's limit"}
+			done++
+			continue
+		}
+		n := c.group(letters[done:])
+		if n == 0 {
+			return done, nil
+		}
+		n, err = c.exchange(ctx, letters[done:done+n], first)
+		first = false
+		if done += n; err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// group returns how many of the letters go out together.
+func (c *conn) group(letters []letter) (n int) {
+	bytes := 0
+	for n < min(len(letters), maxGroup, max(c.p.opts.MaxMessages-c.messages, 0)) {
+		l := &letters[n]
+		bytes += len(l.body)
+		if n > 0 && (bytes > maxGroupBytes || c.limit > 0 && l.size > c.limit) {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// exchange sends letters together and reads what becomes of each. As with send,
+// letters without a result can have reached nobody. With probe the envelope of
+// the first goes ahead: a kept connection may be closed, a new one be silent,
+// and its first answer tells, before a message is risked.
+func (c *conn) exchange(ctx context.Context, letters []letter, probe bool) (done int, err error) {
+	if err := c.within(ctx, c.p.opts.DataTimeout); err != nil {
+		return 0, err
+	}
+	var ends, asked [maxGroup]int // of the heads: where MAIL and RCPT end, where all of it
+	out, reset := c.out[:0], c.dirty
+	for i := range letters {
+		out = c.appendEnvelope(out, &letters[i], i > 0 || reset)
+		asked[i] = len(out)
+		out = strconv.AppendInt(append(out, "BDAT "...), int64(len(letters[i].body)-len(dot)), 10)
+		out = append(out, " LAST\r\n"...)
+		ends[i] = len(out)
+	}
+	c.out = out
+	start, fresh := 0, probe && c.messages > 0
+	c.messages += len(letters)
+	if probe {
+		if _, err := c.write(out[:asked[0]]); err != nil {
+			return 0, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
+		}
+		refused, err := c.envelope(ctx, &letters[0], reset, fresh)
+		if err != nil {
+			return answered(&letters[0], err), err
+		}
+		if refused != nil {
+			*letters[0].result, c.dirty = *refused, true
+			c.messages -= len(letters) - 1
+			return 1, nil
+		}
+		start = asked[0]
+	}
+	var room [2 * maxGroup][]byte
+	bufs, total := room[:0], 0
+	var whole [maxGroup]int // bytes up to the end of each
+	for i := range letters {
+		body := letters[i].body[:len(letters[i].body)-len(dot)]
+		bufs = append(bufs, out[start:ends[i]], body)
+		total += ends[i] - start + len(body)
+		start, whole[i] = ends[i], total
+	}
+	n, werr := c.writeAll(bufs)
+	sent := len(letters) // of which all bytes are out: only these may arrive
+	if werr != nil {
+		for sent > 0 && whole[sent-1] > n {
+			sent--
+		}
+	}
+	for i := range letters[:sent] {
+		l := &letters[i]
+		wait := c.p.opts.DataTimeout
+		if werr != nil { // the server may have said why it hung up
+			wait = 200 * time.Millisecond
+		}
+		if err := c.within(ctx, wait); err != nil {
+			return done + c.unanswered(ctx, letters[i:sent], err), fmt.Errorf("read answer: %w", err)
+		}
+		err := c.verdict(ctx, l, i > 0 || reset, probe && i == 0)
+		switch {
+		case err == nil:
+			done++
+		case errors.Is(err, errClosing): // nothing after it is taken
+			return done + answered(l, err), err
+		case errors.Is(err, errUnable): // what else it says can't be matched with what was sent
+			c.p.suspect()
+			return done + 1 + c.unanswered(ctx, letters[i+1:sent], err), errClosing
+		default:
+			if len(letters) > 1 && ctx.Err() == nil {
+				c.p.suspect()
+			}
+			return done + c.unanswered(ctx, letters[i:sent], err), fmt.Errorf("read answer: %w", err)
+		}
+	}
+	if werr == nil {
+		return done, nil
+	}
+	// Without its last byte no server may deliver it.
+	*letters[sent].result = delivery.Result{Outcome: delivery.NotSent, Detail: describe(ctx, werr)}
+	if c.within(ctx, 200*time.Millisecond) == nil {
+		if r, err := c.reply(); err == nil && r.code >= 400 {
+			*letters[sent].result = r.result(phaseMail, &letters[sent])
+		}
+	}
+	return done + 1, fmt.Errorf("send message: %w", werr)
+}
+
+// answered is 1 for a letter that an error left with the server's words.
+func answered(l *letter, err error) int {
+	if errors.Is(err, errClosing) && l.result.Code != "" {
+		return 1
+	}
+	return 0
+}
+
+// unanswered gives letters that may have arrived their result.
+func (c *conn) unanswered(ctx context.Context, letters []letter, err error) int {
+	for i := range letters {
+		*letters[i].result = delivery.Result{Outcome: delivery.Unknown, Detail: "no answer to the message: " + describe(ctx, err)}
+	}
+	return len(letters)
+}
+
+// envelope reads the answers to MAIL and RCPT, and to RSET before them.
+func (c *conn) envelope(ctx context.Context, l *letter, reset, fresh bool) (refused *delivery.Result, err error) {
+	steps := [...]phase{phaseReset, phaseMail, phaseRcpt}
+	first := 1
+	if reset {
+		first = 0
+	}
+	for _, step := range steps[first:] {
+		r, err := c.reply()
+		if err != nil {
+			return nil, c.stale(ctx, fresh, err)
+		}
+		if r.code == 421 {
+			if fresh {
+				return nil, errStale
+			}
+			*l.result = r.result(step, l)
+			return nil, errClosing
+		}
+		fresh = false
+		switch {
+		case step == phaseReset:
+			c.dirty = false
+		case r.code/100 == 2:
+		case r.code < 400:
+			*l.result = delivery.Result{Outcome: delivery.NotSent, Code: strconv.Itoa(r.code), Detail: "answers are out of order"}
+			return nil, errClosing
+		case refused == nil:
+			res := r.result(step, l)
+			refused = &res
+		}
+	}
+	return refused, nil
+}
+
+// verdict reads the answers to a letter that was sent whole and sets its result.
+func (c *conn) verdict(ctx context.Context, l *letter, reset, accepted bool) error {
+	var refused *delivery.Result
+	if !accepted {
+		var err error
+		if refused, err = c.envelope(ctx, l, reset, false); err != nil {
+			return err
+		}
+	}
+	r, err := c.reply()
+	if err != nil {
+		return err
+	}
+	c.dirty = refused != nil || r.code/100 != 2
+	if refused != nil { // nobody gets the message, whatever is said to its bytes
+		*l.result = *refused
+		if r.code == 421 {
+			return errClosing
+		}
+		return nil
+	}
+	*l.result = r.result(phaseDot, l)
+	switch {
+	case r.code >= 500 && r.code <= 504 && r.code != 501:
+		return errUnable
+	case r.code == 421 || l.result.Outcome == delivery.Unknown:
+		return errClosing
+	}
+	return nil
+}
+
+// appendEnvelope appends the commands that name sender and recipient.
+func (c *conn) appendEnvelope(b []byte, l *letter, reset bool) []byte {
+	if reset {
+		b = append(b, "RSET\r\n"...)
+	}
+	b = append(append(append(b, "MAIL FROM:<"...), l.from...), '>')
+	if c.limit > 0 {
+		b = strconv.AppendInt(append(b, " SIZE="...), int64(l.size), 10)
+	}
+	return append(append(append(b, "\r\nRCPT TO:<"...), l.to...), ">\r\n"...)
+}
+
+// writeAll sends pieces in one call where it can; see write.
+func (c *conn) writeAll(pieces net.Buffers) (int, error) {
+	if !c.secure {
+		n, err := pieces.WriteTo(c.raw)
+		return int(n), err
+	}
+	n := 0
+	for _, p := range pieces {
+		n += len(p)
+	}
+	for _, p := range pieces {
+		if _, err := c.text.W.Write(p); err != nil {
+			return n, err
+		}
+	}
+	return n, c.text.W.Flush()
+}
