@@ -33,6 +33,7 @@ import (
 type cli struct {
 	Only        []string      `help:"Paths to measure, or all. Default: ${usual}. --list tells what each is." placeholder:"PATH"`
 	Size        string        `help:"full: as docs/performance.md says. small: to see that it works. huge: growth to ten million, else as full." enum:"full,small,huge" default:"full"`
+	Scale       float64       `help:"Multiplies the size's counts of contacts, messages, recipients, events and campaigns, as 0.1." default:"1"`
 	Contacts    int           `help:"Contacts of import and plan, in place of the size's."`
 	Messages    int           `help:"Messages of smtp, in place of the size's."`
 	Seconds     int           `help:"How long each drive of clicks lasts, in place of the size's."`
@@ -99,7 +100,7 @@ func (c *cli) defaults() error {
 		}
 	}
 	if c.sizes.Contacts == 0 { // a test brings its own
-		c.sizes = sizesOf[c.Size]
+		c.sizes = sizesOf[c.Size].times(c.Scale)
 	}
 	set := func(v *int, d int) {
 		if *v <= 0 {

@@ -51,7 +51,7 @@ type sizes struct {
 }
 
 var sizesOf = map[string]sizes{"full": full, "huge": huge(), "small": {
-	Contacts: 20_000, Messages: 5_000, Seconds: 3, Rate: 2_000, Sustained: 10, Recipients: 20_000, Slow: 4_000,
+	Contacts: 20_000, Messages: 5_000, Seconds: 3, Rate: 2_000, Sustained: 10, Recipients: 20_000, Slow: 10_000,
 	Clients: []int{64, 256}, Events: 200_000, Campaigns: 50, Each: 200,
 	Growth: []int{1_000, 5_000, 20_000}, Slots: 20, SlotEach: 50,
 }}
@@ -65,6 +65,19 @@ var full = sizes{
 func huge() sizes {
 	s := full
 	s.Growth = append(slices.Clone(s.Growth), 10_000_000)
+	return s
+}
+
+// times is s with its counts multiplied; what lasts, lasts as long.
+func (s sizes) times(by float64) sizes {
+	s.Growth = slices.Clone(s.Growth)
+	counts := []*int{&s.Contacts, &s.Messages, &s.Recipients, &s.Slow, &s.Events, &s.Campaigns}
+	for i := range s.Growth {
+		counts = append(counts, &s.Growth[i])
+	}
+	for _, n := range counts {
+		*n = max(1, int(float64(*n)*by))
+	}
 	return s
 }
 
