@@ -35,7 +35,7 @@ race: setup ## Run the tests of the concurrent packages under the race detector
 fuzz: ## Run every fuzz target for FUZZTIME (default 30s)
 	@sh tools/fuzz.sh $${FUZZTIME:-30s}
 
-bench: setup ## Measure the main paths beside their ceilings; ARGS="--only import,plan,smtp,clicks --size full|small"
+bench: setup ## Measure the main paths beside their ceilings; ARGS="--list", "--only all", "--only sendgrid --size small"
 	$(GO) run ./cmd/kairos-bench $(ARGS)
 
 bench-dto: build ## Measure the error rates, power, lift, speed and memory of delivery times (half an hour); ARGS="--markdown"

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,24 +34,51 @@ func TestPaths(t *testing.T) {
 	if testing.Short() {
 		t.Skip("half a minute")
 	}
-	c := &cli{Only: []string{"all"}, Connections: 10, sizes: tiny}
-	require.NoError(t, c.defaults())
-	b, err := newBench(t.Context(), c)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, b.close()) }()
-	require.NoError(t, b.measure(t.Context()))
-	raw, err := json.Marshal(b.report)
-	require.NoError(t, err)
-	var told map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal(raw, &told))
-	for _, name := range names() {
-		require.Contains(t, told, name, "no result of this path")
+	groups := [][]string{
+		{"import", "plan", "smtp", "clicks", "sustained"},
+		{"sendgrid", "slow", "reports", "many", "growth"},
+		{"schedule", "share"},
 	}
-	text := b.report.markdown()
-	t.Log(text)
-	require.NotContains(t, text, "NaN")
-	require.NotContains(t, text, "Inf")
-	require.NotContains(t, text, "%!")
+	require.ElementsMatch(t, names(), slices.Concat(groups...), "every path is tried")
+	for _, group := range groups {
+		t.Run(strings.Join(group, ","), func(t *testing.T) {
+			t.Parallel()
+			c := &cli{Only: group, Connections: 10, sizes: tiny}
+			require.NoError(t, c.defaults())
+			b, err := newBench(t.Context(), c)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, b.close()) }()
+			require.NoError(t, b.measure(t.Context()))
+			raw, err := json.Marshal(b.report)
+			require.NoError(t, err)
+			var told map[string]json.RawMessage
+			require.NoError(t, json.Unmarshal(raw, &told))
+			for _, name := range group {
+				require.Contains(t, told, name, "no result of this path")
+			}
+			text := b.report.markdown()
+			t.Log(text)
+			for _, bad := range []string{"NaN", "Inf", "%!"} {
+				require.NotContains(t, text, bad)
+			}
+		})
+	}
+}
+
+// TestChoice: what is measured when nothing is named, and what a size is.
+func TestChoice(t *testing.T) {
+	c := &cli{Size: "small", Scale: 0.5}
+	require.NoError(t, c.defaults())
+	require.Equal(t, usual, c.Only)
+	require.Equal(t, 10_000, c.Contacts)
+	require.Equal(t, []int{500, 2_500, 10_000}, c.sizes.Growth)
+	require.Equal(t, []int{1_000, 5_000, 20_000}, sizesOf["small"].Growth, "a scale leaves the sizes alone")
+	c = &cli{Size: "huge", Scale: 1, Only: []string{"all"}, Rate: 7}
+	require.NoError(t, c.defaults())
+	require.Equal(t, names(), c.Only)
+	require.Equal(t, 7, c.Rate)
+	require.Equal(t, 10_000_000, c.sizes.Growth[3])
+	require.ErrorContains(t, (&cli{Only: []string{"walk"}}).defaults(), "walk")
 }
 
 func TestRound(t *testing.T) {

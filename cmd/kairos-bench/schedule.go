@@ -11,13 +11,15 @@ import (
 )
 
 const (
-	slotGap   = time.Second // between two slots
-	slotLead  = 5 * time.Second
-	idleSlots = 10 // without other load, for comparison
+	slotGap  = time.Second // between two slots
+	slotLead = 5 * time.Second
+	// idleSlots fall due without other load, for comparison.
+	idleSlots = 10
 )
 
 type scheduleResult struct {
 	Slots     int     `json:"slots"`
+	IdleSlots int     `json:"idle_slots"`
 	Each      int     `json:"each"`
 	Late      figures `json:"late"`      // under load: first attempt after the slot
 	Idle      figures `json:"idle_late"` // the same with nothing else to send
@@ -29,7 +31,7 @@ type scheduleResult struct {
 func (r *scheduleResult) tell(t *told) {
 	t.row(fmt.Sprintf("%s slots of %s messages, %s apart, under a full sending load", thousands(r.Slots), thousands(r.Each), slotGap),
 		fmt.Sprintf("late by p50 %.2f s, p99 %.2f s, at most %.2f s", r.Late.P50/1000, r.Late.P99/1000, r.Late.Max/1000),
-		fmt.Sprintf("%d slots without load: p50 %.2f s, p99 %.2f s, at most %.2f s", idleSlots, r.Idle.P50/1000, r.Idle.P99/1000, r.Idle.Max/1000), "")
+		fmt.Sprintf("%d slots without load: p50 %.2f s, p99 %.2f s, at most %.2f s", r.IdleSlots, r.Idle.P50/1000, r.Idle.P99/1000, r.Idle.Max/1000), "")
 	t.note("schedule: real time, not simulated: a scaled clock is refused together with a real provider; the load was %s messages of campaigns launched one after another, two at a time (%s messages/s with the slots'); "+
 		"none of the slots' messages was early, everybody got what they should.", thousands(r.Load), round(r.PerSecond))
 	t.use("schedule", int64(r.Load+r.Slots*r.Each), &r.metered, false)
@@ -40,8 +42,8 @@ func (r *scheduleResult) tell(t *told) {
 // ledger how late each message's first attempt began.
 func (b *bench) measureSchedule(ctx context.Context, w *world) error {
 	n := b.Messages
-	r := &scheduleResult{Slots: b.sizes.Slots, Each: b.sizes.SlotEach}
-	if r.Slots*r.Each > n || idleSlots*r.Each > n {
+	r := &scheduleResult{Slots: b.sizes.Slots, IdleSlots: min(idleSlots, b.sizes.Slots), Each: b.sizes.SlotEach}
+	if r.Slots*r.Each > n {
 		return fmt.Errorf("%d messages are too few for %d slots of %d", n, r.Slots, r.Each)
 	}
 	s, err := w.readyToSend(ctx, n, 0)
@@ -52,8 +54,8 @@ func (b *bench) measureSchedule(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	b.say("%d slots of %d, without load", idleSlots, r.Each)
-	idle, err := w.slots(ctx, t, idleSlots, r.Each)
+	b.say("%d slots of %d, without load", r.IdleSlots, r.Each)
+	idle, err := w.slots(ctx, t, r.IdleSlots, r.Each)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@ package rig
 
 import "syscall"
 
-// KernelReaps: the kernel ends the children of a process that was killed.
+// KernelReaps says that the kernel ends the children of a process that was killed.
 const KernelReaps = true
 
 // Tie has a child get the signal when the thread that starts it ends.

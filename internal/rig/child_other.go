@@ -4,7 +4,7 @@ package rig
 
 import "syscall"
 
-// KernelReaps: without a parent-death signal somebody else must end the children.
+// KernelReaps is false: without a parent-death signal somebody else must end the children.
 const KernelReaps = false
 
 // Tie does nothing here.
