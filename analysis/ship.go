@@ -29,6 +29,15 @@ const (
 // again. A record that can be no event is counted and logged, and its segment
 // goes to the spool's quarantine instead, after its good records are in.
 func (a *Analysis) Ship(ctx context.Context, sp *spool.Spool) error {
+	return a.ShipWith(ctx, sp, ShipOptions{})
+}
+
+// ShipWith is Ship for those who want another share of the machine for it.
+func (a *Analysis) ShipWith(ctx context.Context, sp *spool.Spool, o ShipOptions) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	pace := newPacer(o)
 	for {
 		seg, err := sp.Next(ctx)
 		if ctx.Err() != nil {
@@ -37,15 +46,20 @@ func (a *Analysis) Ship(ctx context.Context, sp *spool.Spool) error {
 		if err != nil {
 			return fmt.Errorf("ship events: %w", err)
 		}
-		a.shipUntilDone(ctx, seg)
+		a.shipUntilDone(ctx, sp, seg, pace)
 	}
 }
 
 // shipUntilDone repeats a segment until it is gone or ctx ends.
-func (a *Analysis) shipUntilDone(ctx context.Context, seg *spool.Segment) {
+func (a *Analysis) shipUntilDone(ctx context.Context, sp *spool.Spool, seg *spool.Segment, pace *pacer) {
 	for wait := minWait; ctx.Err() == nil; wait = min(2*wait, maxWait) {
-		err := a.shipSegment(ctx, seg)
+		began := time.Now()
+		err := a.shipSegment(ctx, seg, func() {
+			pace.pause(ctx, sp, began)
+			began = time.Now()
+		})
 		if err == nil || ctx.Err() != nil {
+			pace.pause(ctx, sp, began)
 			return
 		}
 		a.opts.Log.Warn("shipping waits", "stage", "analysis", "segment", seg.Name(), "wait", wait, "err", err)
@@ -56,7 +70,8 @@ func (a *Analysis) shipUntilDone(ctx context.Context, seg *spool.Segment) {
 	}
 }
 
-func (a *Analysis) shipSegment(ctx context.Context, seg *spool.Segment) error {
+// shipSegment calls rest after each transaction but the last.
+func (a *Analysis) shipSegment(ctx context.Context, seg *spool.Segment, rest func()) error {
 	hits := make([]kairos.Hit, 0, shipHits)
 	length, bad := 0, int64(0)
 	flush := func() error {
@@ -90,7 +105,10 @@ func (a *Analysis) shipSegment(ctx context.Context, seg *spool.Segment) error {
 		}
 		hits, length = append(hits, hit), length+len(payload)
 		if len(hits) == shipHits || length >= shipBytes {
-			return flush()
+			if err := flush(); err != nil {
+				return err
+			}
+			rest()
 		}
 		return nil
 	})

@@ -112,7 +112,9 @@ func field(b []byte) (colon, line int, plain bool) {
 }
 
 // same reports whether b is the lower-case word, in any case.
-func same(b []byte, word string) bool { return len(b) == len(word) && strings.EqualFold(string(b), word) }
+func same(b []byte, word string) bool {
+	return len(b) == len(word) && strings.EqualFold(string(b), word)
+}
 
 func plainHost(b []byte) bool {
 	for _, c := range b {

@@ -39,6 +39,10 @@ import (
 // partitionsAhead is how many days of the log have their partition before they come.
 const partitionsAhead = 14
 
+// spoolSegment is a second of very dense hits: what is shipped again after a
+// crash, and how finely the age of the oldest hit is known.
+const spoolSegment = 4 << 20
+
 // lastShipment is how long a stop waits for the spool to be empty.
 const lastShipment = 3 * time.Second
 
@@ -154,7 +158,7 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 	}
 	var door *track.Collector
 	if p.has("track") || p.has("api") {
-		if p.spool, err = spool.Open(spool.Options{Dir: p.spoolDir(), MaxAge: 250 * time.Millisecond}); err != nil {
+		if p.spool, err = spool.Open(spool.Options{Dir: p.spoolDir(), MaxAge: 250 * time.Millisecond, SegmentBytes: spoolSegment}); err != nil {
 			return nil, err
 		}
 		p.closing(p.spool.Close)
