@@ -11,6 +11,15 @@
 // Promises: every event counts once, whatever is repeated or killed; the
 // reports depend on the set of events alone, never on the order in which they
 // came; a rebuild by replay gives the same rows.
+//
+// The fold has a share of the machine, not all of it (pause.go): while the
+// reports are within Options.Lag of the log it rests after each transaction, twice
+// as long as it worked when it is right behind the log, less the further behind
+// it is, and not at all beyond the bound; so it can neither starve those who send
+// nor be starved. A transaction takes in at most Options.Chunk events. What several
+// events of a chunk say of one message is written once: messages new to the fold are
+// copied, others updated in one statement that leaves all indexes alone.
+//
 // Fails: with wrapped Postgres errors; kairos.ErrNotFound for an unknown
 // campaign; input is refused per item with kairos.ErrInvalid. The fold never
 // fails on an event's content: what makes no sense stays in the log uncounted.
@@ -55,6 +64,11 @@ type Options struct {
 	MinLift float64
 	// Chunk is how many events are folded in one transaction. Default 5,000.
 	Chunk int
+	// Lag is how far the reports may be behind the log while the fold can choose:
+	// within it, it rests between transactions and leaves the machine to those who
+	// send and answer; beyond it, it works without a pause. Default 3 s; negative:
+	// it never rests.
+	Lag time.Duration
 	// Turn is how long one fold task works before it lets others in. Default 10 s.
 	Turn time.Duration
 	// SealKey returns the 32-byte key with an id that seals the secrets of web
@@ -110,6 +124,9 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) *Analysis {
 	}
 	if opts.Chunk <= 0 {
 		opts.Chunk = 5_000
+	}
+	if opts.Lag == 0 {
+		opts.Lag = 3 * time.Second
 	}
 	if opts.Turn <= 0 {
 		opts.Turn = 10 * time.Second

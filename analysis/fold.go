@@ -65,7 +65,8 @@ func (a *Analysis) armFold(ctx context.Context) error {
 }
 
 // Fold takes the log's new events in until its end, or for Options.Turn; then
-// the batch is planned again at once.
+// the batch is planned again at once. Between its transactions it rests as long
+// as Options.Lag allows.
 func (a *Analysis) Fold(ctx context.Context, task FoldTask) ([]kairos.Task, error) {
 	claim, err := batch.Claim(ctx, a.pool, task.Ref, a.opts.Owner, batch.Lease)
 	if claim == nil || err != nil {
@@ -75,17 +76,23 @@ func (a *Analysis) Fold(ctx context.Context, task FoldTask) ([]kairos.Task, erro
 	defer stop()
 	until := time.Now().Add(a.opts.Turn)
 	for {
-		n, err := eventlog.Tail(held, a.pool, reader, eventlog.Filter{}, a.opts.Chunk,
-			func(ctx context.Context, tx pgx.Tx, events []kairos.Event) error {
+		began, behind := time.Now(), time.Duration(0)
+		n, err := eventlog.Tail(held, a.pool, reader, eventlog.Filter{Facts: true}, a.opts.Chunk,
+			func(ctx context.Context, tx pgx.Tx, events []kairos.Event) (err error) {
 				if err := batch.Hold(ctx, tx, task.Ref); err != nil {
+					return err
+				}
+				if behind, err = age(ctx, tx, &events[len(events)-1]); err != nil {
 					return err
 				}
 				return a.fold(ctx, tx, events)
 			})
+		took := time.Since(began)
 		switch {
-		case err == nil && n < a.opts.Chunk:
+		case err == nil && n < min(a.opts.Chunk, busy):
 			return nil, unlessFenced(batch.Finish(ctx, a.pool, task.Ref))
 		case err == nil && time.Now().Before(until):
+			rest(held, pause(a.opts.Lag, behind+took, took, n == a.opts.Chunk))
 		case err == nil:
 			return nil, unlessFenced(batch.Defer(ctx, a.pool, task.Ref, a.clock.Now(), nil))
 		case errors.Is(err, batch.ErrFenced), errors.Is(context.Cause(held), batch.ErrFenced):
@@ -129,7 +136,7 @@ func (a *Analysis) Rebuild(ctx context.Context) error {
 		return fmt.Errorf("clear rollups: %w", err)
 	}
 	for {
-		n, err := eventlog.Tail(ctx, a.pool, reader, eventlog.Filter{}, a.opts.Chunk, a.fold)
+		n, err := eventlog.Tail(ctx, a.pool, reader, eventlog.Filter{Facts: true}, a.opts.Chunk, a.fold)
 		if err != nil {
 			return fmt.Errorf("replay events: %w", err)
 		}

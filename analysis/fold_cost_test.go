@@ -97,7 +97,7 @@ func BenchmarkFoldPhases(b *testing.B) {
 			before := spend(b, w.pool)
 			read := 0
 			for {
-				n, err := eventlog.Tail(context.Background(), w.pool, reader, eventlog.Filter{}, w.a.opts.Chunk, w.a.fold)
+				n, err := eventlog.Tail(context.Background(), w.pool, reader, eventlog.Filter{Facts: true}, w.a.opts.Chunk, w.a.fold)
 				require.NoError(b, err)
 				read += n
 				if n < w.a.opts.Chunk {

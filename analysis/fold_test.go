@@ -126,10 +126,10 @@ func TestFoldKilledBetweenChunks(t *testing.T) {
 	}
 	w.settled()
 	// One chunk goes in; the next dies before its commit; a third waits for nobody.
-	n, err := eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{}, 2, w.a.fold)
+	n, err := eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{Facts: true}, 2, w.a.fold)
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
-	_, err = eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{}, 2, func(ctx context.Context, tx pgx.Tx, events []kairos.Event) error {
+	_, err = eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{Facts: true}, 2, func(ctx context.Context, tx pgx.Tx, events []kairos.Event) error {
 		require.NoError(t, w.a.fold(ctx, tx, events))
 		return context.Canceled
 	})
@@ -156,7 +156,7 @@ func TestFoldersTakeTurns(t *testing.T) {
 	for range 4 {
 		go func() {
 			for {
-				n, err := eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{}, 7, w.a.fold)
+				n, err := eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{Facts: true}, 7, w.a.fold)
 				if err != nil || n == 0 {
 					errs <- err
 					return

@@ -312,9 +312,9 @@ func TestProfileKilledBetweenChunks(t *testing.T) {
 		return pgx.ErrTxClosed
 	}
 	for range 3 {
-		_, err := eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{}, 2, die)
+		_, err := eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{Facts: true}, 2, die)
 		require.ErrorIs(t, err, pgx.ErrTxClosed)
-		_, err = eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{}, 2, w.a.fold)
+		_, err = eventlog.Tail(ctx, w.pool, reader, eventlog.Filter{Facts: true}, 2, w.a.fold)
 		require.NoError(t, err)
 	}
 	require.Equal(t, 6, w.active(id, noon.Add(60*hour))[13])

@@ -14,7 +14,7 @@ import (
 // experiment is one campaign's part in a timing report.
 type experiment struct {
 	campaign  kairos.ID
-	optimised bool // its schedule's mode
+	optimised bool                   // its schedule's mode
 	shares    map[kairos.Arm]float64 // of all people
 	arms      map[kairos.Arm]armCount
 	models    []int     // that chose hours of messages which were sent
@@ -32,7 +32,7 @@ func (n armCount) plus(m armCount) armCount {
 }
 
 func (a *Analysis) experimentOf(campaign kairos.ID, spec kairos.CampaignSpec) *experiment {
-	return &experiment{campaign: campaign, optimised: spec.Schedule.Mode == kairos.ModeOptimised, 
+	return &experiment{campaign: campaign, optimised: spec.Schedule.Mode == kairos.ModeOptimised,
 		shares: sharesOf(spec.Schedule.Mode, spec.Shares()), arms: map[kairos.Arm]armCount{}}
 }
 

@@ -12,6 +12,9 @@ import (
 
 const columnsRead = `id, kind, version, subject, key, occurred_at, recorded_at, campaign, contact, notification, ticket, data, xid, position`
 
+// columnsOfFacts stand in the same places.
+const columnsOfFacts = `NULL::uuid, kind, 0::smallint, NULL::uuid, key, occurred_at, recorded_at, campaign, contact, notification, NULL::uuid, data, xid, position`
+
 // formats are those that Postgres answers columnsRead in when the statement is
 // prepared, which is how pgx asks unless it is told otherwise.
 var formats = [...]int16{

@@ -17,6 +17,10 @@ type Filter struct {
 	Campaign     kairos.ID
 	Contact      kairos.ID
 	Notification kairos.ID
+
+	// Facts leaves out what names the record itself: ID, Version, Subject and
+	// Ticket stay zero. For readers that take in all of the log.
+	Facts bool
 }
 
 // DB is a pool, a connection or a transaction.
@@ -50,8 +54,12 @@ func readBelow(ctx context.Context, db DB, after kairos.Cursor, bound uint64, f 
 	if kinds == nil {
 		kinds = []string{}
 	}
+	columns := columnsRead
+	if f.Facts {
+		columns = columnsOfFacts
+	}
 	events, err = collect(db.Query(ctx, `
-		SELECT `+columnsRead+` FROM events
+		SELECT `+columns+` FROM events
 		WHERE xid < $8 AND (xid, position) > ($1::xid8, $2)
 		  AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))
 		  AND ($4::uuid IS NULL OR campaign = $4) AND ($5::uuid IS NULL OR contact = $5) AND ($6::uuid IS NULL OR notification = $6)
