@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -16,7 +17,7 @@ import (
 
 const (
 	feedbackReader = "delivery.feedback"
-	feedbackBatch  = 1000
+	feedbackBatch  = 2000
 	feedbackRounds = 20 // batches of one call
 )
 
@@ -37,7 +38,7 @@ var evidence = []string{
 // not exist) and "address_hash" (hex of sha256 of the lower-case mailbox;
 // without it the contact's present one).
 func (d *Delivery) Feedback(ctx context.Context) error {
-	filter := eventlog.Filter{Kinds: append(slices.Clone(evidence), kairos.ContactUnsubscribed, kairos.ContactResubscribed)}
+	filter := eventlog.Filter{Kinds: append(slices.Clone(evidence), kairos.ContactUnsubscribed, kairos.ContactResubscribed), Facts: true}
 	for range feedbackRounds {
 		n, err := eventlog.Tail(ctx, byIndex{d}, feedbackReader, filter, feedbackBatch, d.learn)
 		if err != nil {
@@ -61,7 +62,7 @@ type said struct {
 func (d *Delivery) learn(ctx context.Context, tx pgx.Tx, events []kairos.Event) error {
 	data := make([]said, len(events))
 	for i := range events {
-		if len(events[i].Data) > 0 {
+		if speaks(events[i].Data) {
 			var s said
 			if json.Unmarshal(events[i].Data, &s) == nil { // what can't be read says nothing
 				data[i] = s
@@ -77,28 +78,117 @@ func (d *Delivery) learn(ctx context.Context, tx pgx.Tx, events []kairos.Event) 
 	return d.subscribe(ctx, tx, events, data)
 }
 
-// resolveByEvidence makes accepted what is sending or unknown and has been
-// heard of.
-func (d *Delivery) resolveByEvidence(ctx context.Context, tx pgx.Tx, events []kairos.Event, data []said) error {
-	var ids []kairos.ID
-	var numbers []int32
-	var kinds []string
-	for i, e := range events {
+// speaks reports whether data may hold something that said reads. An open or a
+// click seldom does, and they are most of what comes.
+func speaks(data []byte) bool {
+	for _, name := range [...]string{`"attempt"`, `"class"`, `"address_hash"`, `"channel"`, `\u`} {
+		if bytes.Contains(data, []byte(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// witness is what the events of a chunk say of one attempt.
+type witness struct {
+	notification, campaign kairos.ID
+	number                 int32 // 0: the live one
+}
+
+// witnesses gathers the evidence, each attempt's once, with the least kind.
+func witnesses(events []kairos.Event, data []said) map[witness]string {
+	found := map[witness]string{}
+	for i := range events {
+		e := &events[i]
 		if !slices.Contains(evidence, e.Kind) || e.Notification.IsZero() {
 			continue
 		}
-		number := int32(0)
-		if ref, err := kairos.ParseAttemptRef(data[i].Attempt); err == nil && ref.Notification == e.Notification {
-			number = ref.Number
+		w := witness{notification: e.Notification, campaign: e.Campaign}
+		if data[i].Attempt != "" {
+			if ref, err := kairos.ParseAttemptRef(data[i].Attempt); err == nil && ref.Notification == e.Notification {
+				w.number = ref.Number
+			}
 		}
-		ids, numbers, kinds = append(ids, e.Notification), append(numbers, number), append(kinds, e.Kind)
+		if known, ok := found[w]; !ok || e.Kind < known {
+			found[w] = e.Kind
+		}
 	}
-	if len(ids) == 0 {
+	return found
+}
+
+// concerned returns the notifications with an attempt that evidence can change:
+// one under way or unknown, or one that was settled by evidence before. Nearly
+// always it is none, and one look-up in the month of the campaign told so.
+func concerned(ctx context.Context, tx pgx.Tx, told map[witness]string) (map[kairos.ID]bool, error) {
+	found, changes := make(map[kairos.ID]bool, len(told)), map[kairos.ID]bool{}
+	look := func(where string, args ...any) error {
+		rows, err := tx.Query(ctx, `
+			SELECT notification, state IN ('sending', 'unknown')
+			       OR state = 'accepted' AND (evidence LIKE 'notification.%' OR evidence LIKE 'provider.%') IS TRUE
+			FROM attempts WHERE `+where, args...)
+		if err == nil {
+			var id kairos.ID
+			var may bool
+			_, err = pgx.ForEachRow(rows, []any{&id, &may}, func() error {
+				if found[id] = true; may {
+					changes[id] = true
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("look for attempts: %w", err)
+		}
 		return nil
+	}
+	of := map[kairos.ID][]kairos.ID{}
+	for w := range told {
+		of[w.campaign] = append(of[w.campaign], w.notification)
+	}
+	if len(of) <= 8 { // more are looked up at once, in every month
+		for campaign, ids := range of {
+			if campaign.IsZero() {
+				continue
+			}
+			if err := look(`campaign = $1 AND notification = ANY ($2)`, campaign, ids); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var rest []kairos.ID // whose campaign is not told, or wrong
+	for w := range told {
+		if !found[w.notification] {
+			rest = append(rest, w.notification)
+		}
+	}
+	if len(rest) == 0 {
+		return changes, nil
+	}
+	return changes, look(`notification = ANY ($1)`, rest)
+}
+
+// resolveByEvidence makes accepted what is sending or unknown and has been
+// heard of.
+func (d *Delivery) resolveByEvidence(ctx context.Context, tx pgx.Tx, events []kairos.Event, data []said) error {
+	told := witnesses(events, data)
+	if len(told) == 0 {
+		return nil
+	}
+	changes, err := concerned(ctx, tx, told)
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	var ids []kairos.ID
+	var numbers []int32
+	var kinds []string
+	for w, kind := range told {
+		if changes[w.notification] {
+			ids, numbers, kinds = append(ids, w.notification), append(numbers, w.number), append(kinds, kind)
+		}
 	}
 	// The witness named is the least kind among all, so that their order does not
 	// matter. The offset keeps it a look-up by key for each: a join reads every attempt.
-	_, err := tx.Exec(ctx, `
+	_, err = tx.Exec(ctx, `
 		UPDATE attempts a SET evidence = w.kind
 		FROM (SELECT a.campaign, a.notification, a.number, min(g.kind) AS kind
 		      FROM unnest($1::uuid[], $2::int[], $3::text[]) AS g(id, number, kind)
