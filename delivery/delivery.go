@@ -55,7 +55,7 @@ type Options struct {
 	// Window bounds the attempts in flight of one process towards a provider
 	// that takes one message a call, and so the unknowns that a kill can
 	// leave. Default MaxFlight, at least the provider's concurrency. Below it
-	// the bound is what the provider answers in 150 ms, at least MinFlight; see
+	// the bound is what the provider answers in 200 ms, at least MinFlight; see
 	// InFlight. A batch provider's bound is its concurrency times its batch.
 	Window int
 

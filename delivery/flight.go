@@ -17,12 +17,13 @@ const (
 	MaxFlight = 1536
 
 	span    = 50 * time.Millisecond // of sending, that a window is worth
-	windows = 3                     // in flight: one is marked, one is sent, one is ended
+	windows = 4                     // in flight: one is marked, two are sent, one is ended
+	fewest  = 3                     // windows that the bound has room for, where it is narrow
 )
 
 // InFlight returns how many attempts one process with default options keeps in
 // flight at most towards a provider that takes perSecond messages one by one:
-// 150 ms of sending, within MinFlight and MaxFlight.
+// 200 ms of sending, within MinFlight and MaxFlight.
 func InFlight(perSecond float64) int {
 	return min(max(int(perSecond*(windows*span).Seconds()), MinFlight), MaxFlight)
 }
@@ -52,7 +53,11 @@ func newFlight(least, most int) *flight {
 func (f *flight) window() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return max(f.bound/windows, 1)
+	n := f.bound / fewest
+	if f.pace > 0 {
+		n = min(n, int(span/f.pace))
+	}
+	return max(n, 1, min(f.least, f.bound)/fewest)
 }
 
 // acquire takes n places, waiting for them to come free.

@@ -13,7 +13,7 @@ import (
 
 func TestFlightFollowsThePace(t *testing.T) {
 	f := newFlight(MinFlight, MaxFlight)
-	require.Equal(t, MinFlight/windows, f.window())
+	require.Equal(t, MinFlight/fewest, f.window())
 	require.Equal(t, 1, f.chain(100, 10, 16), "nothing is known yet")
 	now := start
 	sent := func(n int, each time.Duration) {
@@ -32,17 +32,19 @@ func TestFlightFollowsThePace(t *testing.T) {
 		sent(20000, 10*time.Microsecond)
 	}
 	require.Equal(t, MaxFlight, f.bound)
-	require.Equal(t, MaxFlight/windows, f.window())
+	require.Equal(t, MaxFlight/fewest, f.window())
 	require.Equal(t, 16, f.chain(512, 10, 16), "as long as a chain may be")
 	require.Equal(t, 2, f.chain(40, 10, 16), "half of a connection's share")
 	for range 20 {
 		sent(200, time.Millisecond)
 	}
-	require.InDelta(t, 150, f.bound, 2, "150 ms of sending")
+	require.InDelta(t, 200, f.bound, 2, "200 ms of sending")
+	require.InDelta(t, 50, f.window(), 1, "a quarter of it")
 	require.InDelta(t, f.bound, InFlight(1000), 2)
 	require.Equal(t, 2, f.chain(50, 10, 16), "25 ms of a connection")
 	sent(20, time.Second)
 	require.Equal(t, MinFlight, f.bound)
+	require.Equal(t, MinFlight/fewest, f.window())
 	f.begin(now)
 	f.end(now.Add(time.Hour))
 	require.Equal(t, MinFlight, f.bound, "no answers teach nothing")
@@ -50,7 +52,7 @@ func TestFlightFollowsThePace(t *testing.T) {
 
 func TestInFlightWithinItsBounds(t *testing.T) {
 	require.Equal(t, MinFlight, InFlight(0))
-	require.Equal(t, 125, InFlight(10/0.012))
+	require.Equal(t, 166, InFlight(10/0.012))
 	require.Equal(t, MaxFlight, InFlight(1e6))
 }
 
