@@ -179,7 +179,7 @@ func settled(ctx context.Context, what string, nodes []*RedisNode, ask func(cont
 				}
 				select {
 				case <-ctx.Done():
-					return fmt.Errorf("wait for %s on %s: %w (%v, no %q in %q)", what, n.name, ctx.Err(), err, missing, text)
+					return fmt.Errorf("wait for %s on %s: %w", what, n.name, errors.Join(ctx.Err(), err, fmt.Errorf("no %q in %q", missing, text)))
 				case <-time.After(20 * time.Millisecond):
 				}
 			}
