@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,4 +69,20 @@ func TestDecodeStaysFrugal(t *testing.T) {
 	d := decoder{kinds: map[string]string{}}
 	var e kairos.Event
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { d.event(&e, raw) }), 1.0)
+}
+
+// A reader of rare kinds does not pass over all the others.
+func TestRareKindsAreReadByTheirOwnIndex(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	pool := devstack.NewDB(t)
+	require.False(t, Filter{}.onlyRare())
+	require.False(t, Filter{Kinds: []string{kairos.ContactErased, kairos.NotificationSent}}.onlyRare())
+	require.True(t, Filter{Kinds: []string{kairos.ContactErased}}.onlyRare())
+	rows, err := pool.Query(ctx, `EXPLAIN SELECT * FROM events WHERE xid < '9' AND (xid, position) > ('1'::xid8, 0) AND kind = ANY ('{contact.erased}') AND `+rareSQL+`
+		ORDER BY xid, position LIMIT 10`)
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(plan, "\n"), "events_rest_xid_position_idx1", "the partial index")
 }

@@ -23,6 +23,20 @@ type Filter struct {
 	Facts bool
 }
 
+// rareSQL is the condition of the index events_rare: kinds with a reader of
+// their own, which would otherwise pass over all that is sent and clicked.
+const rareSQL = `kind IN ('contact.erased', 'contact.preferred')`
+
+// onlyRare reports whether the index events_rare holds all that the filter lets in.
+func (f Filter) onlyRare() bool {
+	for _, kind := range f.Kinds {
+		if kind != kairos.ContactErased && kind != kairos.ContactPreferred {
+			return false
+		}
+	}
+	return len(f.Kinds) > 0
+}
+
 // DB is a pool, a connection or a transaction.
 type DB interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
@@ -54,14 +68,17 @@ func readBelow(ctx context.Context, db DB, after kairos.Cursor, bound uint64, f 
 	if kinds == nil {
 		kinds = []string{}
 	}
-	columns := columnsRead
+	columns, rare := columnsRead, ""
 	if f.Facts {
 		columns = columnsOfFacts
+	}
+	if f.onlyRare() {
+		rare = ` AND ` + rareSQL
 	}
 	events, err = collect(db.Query(ctx, `
 		SELECT `+columns+` FROM events
 		WHERE xid < $8 AND (xid, position) > ($1::xid8, $2)
-		  AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))
+		  AND (cardinality($3::text[]) = 0 OR kind = ANY ($3))`+rare+`
 		  AND ($4::uuid IS NULL OR campaign = $4) AND ($5::uuid IS NULL OR contact = $5) AND ($6::uuid IS NULL OR notification = $6)
 		ORDER BY events.xid, events.position LIMIT $7`,
 		after.XID, after.Position, kinds, f.Campaign, f.Contact, f.Notification, limit, bound))
