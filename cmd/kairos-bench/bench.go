@@ -95,7 +95,7 @@ func (b *bench) newWorld(ctx context.Context) (_ *world, err error) {
 		}
 	}()
 	b.say("starting Postgres and Redis")
-	opts := devstack.Options{Fsync: true}
+	opts := devstack.Options{Fsync: !b.inMemory, InMemory: b.inMemory}
 	if b.Profile != "" {
 		opts.Settings = statistics
 	}

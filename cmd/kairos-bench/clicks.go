@@ -147,7 +147,7 @@ func (b *bench) hits(ctx context.Context, w *world, campaign kairos.ID, kind hit
 	if err := w.exec(ctx, "CHECKPOINT"); err != nil {
 		return err
 	}
-	profile := w.profile(ctx, fmt.Sprintf("%s-%d", kind.name, r.Connections))
+	profile := w.profile(ctx, fmt.Sprintf("%s-%d", r.What, r.Connections))
 	m, used, err := w.watch(ctx)
 	if err != nil {
 		return err

@@ -133,7 +133,7 @@ func (b *bench) grow(ctx context.Context, w *world, g *growthSize) error {
 	}
 	return measure("send", func() (time.Duration, error) {
 		var r sendResult
-		_, err := b.send(ctx, w, s, n, &r, new(metered))
+		_, err := b.send(ctx, w, s, "growth", n, &r, new(metered))
 		return seconds(r.LaunchToFinished), err
 	})
 }

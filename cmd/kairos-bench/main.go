@@ -2,14 +2,16 @@
 // sets each beside a ceiling measured in the same run, so that a ratio holds
 // on any machine. `make bench` runs it; docs/performance.md keeps the results.
 //
-// Takes: which paths, how large, and the Postgres and Redis that are installed.
+// Takes: which paths (--list tells what each is), how large, and the Postgres
+// and Redis that are installed.
 // Gives: a markdown table on standard output (--json: one JSON object), what
 // goes on meanwhile on standard error, and profiles where asked.
 // Owns: the processes it starts (`kairos serve` by role, Postgres, Redis, a
-// sink for mail) and one temporary directory.
+// sink for mail, a server of SendGrid's format) and one temporary directory.
 // Promises: the server is the binary that is shipped, in processes of its own,
 // with durable commits; what was measured is verified afterwards (nobody
-// missing, nobody twice, every acknowledged click in the log).
+// missing, nobody twice, every acknowledged click in the log, reports equal to
+// a recount).
 // Fails: with status 1 when a path breaks or its verification does; then the
 // figures don't count.
 package main
@@ -45,7 +47,8 @@ type cli struct {
 	Keep        bool          `help:"Leave the temporary directory with the logs."`
 	List        bool          `help:"List the paths."`
 
-	sizes sizes
+	sizes    sizes
+	inMemory bool // a test's installations: nothing is durable, and no figure counts
 }
 
 func main() {

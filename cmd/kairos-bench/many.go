@@ -49,7 +49,7 @@ func (b *bench) measureMany(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = b.send(ctx, w, s, n, &r.Single, &r.SingleUse)
+		_, err = b.send(ctx, w, s, "one", n, &r.Single, &r.SingleUse)
 		return err
 	})
 	if err != nil {

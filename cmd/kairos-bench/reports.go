@@ -207,6 +207,7 @@ func (w *world) verifyFunnels(ctx context.Context, campaigns []kairos.ID) error 
 	if err != nil {
 		return err
 	}
+	all := map[string]int64{}
 	for _, c := range campaigns {
 		var f struct {
 			Steps []struct {
@@ -220,14 +221,20 @@ func (w *world) verifyFunnels(ctx context.Context, campaigns []kairos.ID) error 
 		got := map[string]int64{}
 		for _, s := range f.Steps {
 			got[s.Step] = s.Unique
+			all[s.Step] += s.Unique
 		}
 		for _, d := range deeds {
-			if d.step != "" && (got[d.step] != counts[c][d.kind] || got[d.step] == 0) {
+			if d.step != "" && got[d.step] != counts[c][d.kind] {
 				return fmt.Errorf("verify: the funnel of %s says %v, the log %v", c, got, counts[c])
 			}
 		}
 		if got["planned"] != counts[c][kairos.NotificationPlanned] || got["paid"] < counts[c][kairos.PaymentReceived] {
 			return fmt.Errorf("verify: the funnel of %s says %v, the log %v", c, got, counts[c])
+		}
+	}
+	for _, step := range []string{"planned", "sent", "opened", "clicked", "viewed", "cta", "offer_accepted", "paid"} {
+		if all[step] == 0 {
+			return fmt.Errorf("verify: nobody got as far as %q", step)
 		}
 	}
 	return nil

@@ -102,7 +102,7 @@ func (w *world) slots(ctx context.Context, template string, n, each int) (ids []
 	}
 	ids = make([]string, n)
 	// Launching takes its time: the first slot lies behind that.
-	begin := time.Now().Add(slotLead + time.Duration(n)*20*time.Millisecond)
+	begin := time.Now().Add(min(slotLead, time.Duration(n)*time.Second) + time.Duration(n)*20*time.Millisecond)
 	err = parallel(ctx, n, func(ctx context.Context, i int) (err error) {
 		ids[i], err = w.draft(ctx, template, map[string]any{
 			"audience": map[string]any{"contacts": people[i*each : (i+1)*each]},

@@ -74,15 +74,15 @@ func (w *world) finished(ctx context.Context, id string, within time.Duration) e
 }
 
 // send launches a campaign to everybody, n people, waits for its end and for
-// the reports, and verifies that each got one message.
-func (b *bench) send(ctx context.Context, w *world, s *sink, n int, r *sendResult, used *metered) (kairos.ID, error) {
+// the reports, and verifies that each got one message. name is the profiles'.
+func (b *bench) send(ctx context.Context, w *world, s *sink, name string, n int, r *sendResult, used *metered) (kairos.ID, error) {
 	if err := s.again(ctx); err != nil {
 		return kairos.ID{}, err
 	}
 	if err := w.exec(ctx, "CHECKPOINT"); err != nil {
 		return kairos.ID{}, err
 	}
-	profile := w.profile(ctx, s.Name)
+	profile := w.profile(ctx, name)
 	m, got, err := w.watch(ctx)
 	if err != nil {
 		return kairos.ID{}, err

@@ -55,7 +55,7 @@ func (b *bench) measureSendGrid(ctx context.Context, w *world) error {
 		return err
 	}
 	r := &sendgridResult{BareClients: 4}
-	if _, err := b.send(ctx, w, s, n, &r.sendResult, &r.metered); err != nil {
+	if _, err := b.send(ctx, w, s, "sendgrid", n, &r.sendResult, &r.metered); err != nil {
 		return err
 	}
 	r.Peak = r.peak()

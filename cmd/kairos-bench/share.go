@@ -86,7 +86,7 @@ func (b *bench) shareSenders(ctx context.Context, w *world, n int, delay time.Du
 	}
 	c := &sent{}
 	var took sendResult
-	if c.campaign, err = b.send(ctx, w, s, n, &took, &r.UseOne); err != nil {
+	if c.campaign, err = b.send(ctx, w, s, "send-by-1", n, &took, &r.UseOne); err != nil {
 		return nil, nil, err
 	}
 	r.One = took.PerSecond
@@ -96,7 +96,7 @@ func (b *bench) shareSenders(ctx context.Context, w *world, n int, delay time.Du
 	if err := w.warmSenders(ctx); err != nil {
 		return nil, nil, err
 	}
-	if _, err = b.send(ctx, w, s, n, &took, &r.UseTwo); err != nil {
+	if _, err = b.send(ctx, w, s, "send-by-2", n, &took, &r.UseTwo); err != nil {
 		return nil, nil, err
 	}
 	r.Two = took.PerSecond
@@ -129,7 +129,7 @@ func (b *bench) shareCollectors(ctx context.Context, w *world, c *sent) (*shared
 	r := &shared{What: fmt.Sprintf("clicks, %d connections in all", connections), Unit: "durable 302"}
 	measure := func(addrs []string) (*clickResult, error) {
 		b.say("clicks for %s over %d connections, %d collectors", lasting, connections, len(addrs))
-		one := &clickResult{Connections: connections}
+		one := &clickResult{What: fmt.Sprintf("clicks-by-%d", len(addrs)), Connections: connections}
 		return one, b.hits(ctx, w, c.campaign, clicking, one, func() (*driven, error) {
 			return together(len(addrs), func(i int) (*driven, error) {
 				mine := paths[len(paths)*i/len(addrs) : len(paths)*(i+1)/len(addrs)]

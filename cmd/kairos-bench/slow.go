@@ -52,7 +52,7 @@ func (b *bench) measureSlow(ctx context.Context, w *world) error {
 	if _, err := w.serve(ctx, "delivery", "delivery", w.smtpTo(s)...); err != nil {
 		return err
 	}
-	if _, err = b.send(ctx, w, s, n, &r.sendResult, &r.metered); err != nil {
+	if _, err = b.send(ctx, w, s, "slow", n, &r.sendResult, &r.metered); err != nil {
 		return err
 	}
 	r.Ratio = r.PerSecond / r.Bound

@@ -76,7 +76,7 @@ func (b *bench) measureSMTP(ctx context.Context, w *world) (*sent, error) {
 	for _, m := range sample {
 		out.sample = append(out.sample, m.Raw)
 	}
-	if out.campaign, err = b.send(ctx, w, s, b.Messages, &r.sendResult, &r.metered); err != nil {
+	if out.campaign, err = b.send(ctx, w, s, "smtp", b.Messages, &r.sendResult, &r.metered); err != nil {
 		return nil, err
 	}
 	if err := ceiling(&r.PipelinedAfter, pipelined); err != nil {
