@@ -154,7 +154,7 @@ func replay(t *trial) {
 // folded is the number of rows and a hash of each table that a rebuild makes.
 func (t *trial) folded() map[string][2]string {
 	all := map[string][2]string{}
-	for _, table := range []string{"journeys", "actions", "rollups", "revenue", "conversions"} {
+	for _, table := range []string{"journeys", "actions", "rollups", "arms", "revenue", "conversions"} {
 		var n, hash string
 		t.check(t.pool.QueryRow(t.ctx, `SELECT count(*)::text, coalesce(md5(string_agg(x::text, E'\n' ORDER BY x::text)), '') FROM `+table+` x`).Scan(&n, &hash))
 		all[table] = [2]string{n, hash}

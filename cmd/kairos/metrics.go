@@ -49,7 +49,7 @@ var (
 	failedDesc   = prometheus.NewDesc("kairos_timing_training_failed", "1 while the newest training run has failed.", nil, nil)
 	driftDesc    = prometheus.NewDesc("kairos_timing_drift", "1 while the drift alarm of the active timing model rings.", nil, nil)
 	unknownDesc  = prometheus.NewDesc("kairos_unknown_attempts", "Attempts whose fate is unknown.", nil, nil)
-	foldLagDesc  = prometheus.NewDesc("kairos_fold_lag_seconds", "Time since the fold's cursor moved while the log has more.", nil, nil)
+	foldLagDesc  = prometheus.NewDesc("kairos_fold_lag_seconds", "Age of the oldest event that the fold has not taken in yet; 0: none waits.", nil, nil)
 	spoolDesc    = prometheus.NewDesc("kairos_spool_bytes", "Bytes of tracking events not yet in the log.", nil, nil)
 	spoolAgeDesc = prometheus.NewDesc("kairos_spool_oldest_seconds", "Age of the oldest segment not yet in the log.", nil, nil)
 	droppedDesc  = prometheus.NewDesc("kairos_spool_dropped_total", "Hits answered although they could not be recorded.", nil, nil)
@@ -108,8 +108,10 @@ func (g *gauges) database(ctx context.Context, ch chan<- prometheus.Metric) erro
 	var lag float64
 	err = g.p.pool.QueryRow(ctx, `
 		SELECT (SELECT count(*) FROM attempts WHERE doubtful),
-		       coalesce((SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8 FROM event_cursors c
-		                 WHERE reader = 'analysis.fold' AND EXISTS (SELECT FROM events e WHERE (e.xid, e.position) > (c.xid, c.position))), 0)`).
+		       coalesce((SELECT greatest(extract(epoch FROM clock_timestamp() - e.recorded_at), 0)::float8 FROM events e
+		                 WHERE (e.xid, e.position) > (coalesce((SELECT xid FROM event_cursors WHERE reader = 'analysis.fold'), '0'::xid8),
+		                                              coalesce((SELECT position FROM event_cursors WHERE reader = 'analysis.fold'), 0))
+		                 ORDER BY e.xid, e.position LIMIT 1), 0)`).
 		Scan(&unknown, &lag)
 	if err != nil {
 		return err
