@@ -22,14 +22,14 @@ import (
 // agreeable is a server that answers each transaction as a pipelining one does.
 type agreeable struct {
 	net.Conn
-	rest string
+	says, rest string
 }
 
 func (agreeable) SetDeadline(time.Time) error { return nil }
 func (agreeable) Write(b []byte) (int, error) { return len(b), nil }
 func (c *agreeable) Read(b []byte) (int, error) {
 	if c.rest == "" {
-		c.rest = "250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go on\r\n250 2.0.0 ok: queued as K1\r\n"
+		c.rest = c.says
 	}
 	n := copy(b, c.rest)
 	c.rest = c.rest[n:]
@@ -37,10 +37,18 @@ func (c *agreeable) Read(b []byte) (int, error) {
 }
 
 func TestAllocationsOfATransaction(t *testing.T) {
+	const queued = "250 2.0.0 ok: queued as K1\r\n"
+	t.Run("DATA", func(t *testing.T) {
+		allocationsOf(t, &conn{raw: &agreeable{says: "250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go on\r\n" + queued}, pipeline: true})
+	})
+	t.Run("BDAT", func(t *testing.T) {
+		allocationsOf(t, &conn{raw: &agreeable{says: queued}, pipeline: true, chunking: true})
+	})
+}
+
+func allocationsOf(t *testing.T, c *conn) {
 	const chain = 16
-	raw := &agreeable{}
-	c := &conn{p: &Provider{opts: Options{MaxMessages: 1 << 30}}, raw: raw, pipeline: true,
-		text: &textproto.Conn{Reader: textproto.Reader{R: bufio.NewReaderSize(raw, 4096)}}}
+	c.p, c.text = &Provider{opts: Options{MaxMessages: 1 << 30}}, &textproto.Conn{Reader: textproto.Reader{R: bufio.NewReaderSize(c.raw, 4096)}}
 	results := make([]delivery.Result, chain)
 	letters := make([]letter, chain)
 	for i := range letters {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"time"
 
@@ -109,8 +108,7 @@ func (c *conn) exchange(ctx context.Context, letters []letter, probe bool) (done
 		}
 		start = asked[0]
 	}
-	var room [2 * maxGroup][]byte
-	bufs, total := room[:0], 0
+	bufs, total := c.room[:0], 0
 	var whole [maxGroup]int // bytes up to the end of each
 	for i := range letters {
 		body := letters[i].body[:len(letters[i].body)-len(dot)]
@@ -118,7 +116,7 @@ func (c *conn) exchange(ctx context.Context, letters []letter, probe bool) (done
 		total += ends[i] - start + len(body)
 		start, whole[i] = ends[i], total
 	}
-	n, werr := c.writeAll(bufs)
+	n, werr := c.writeAll(bufs, total)
 	sent := len(letters) // of which all bytes are out: only these may arrive
 	if werr != nil {
 		for sent > 0 && whole[sent-1] > n {
@@ -257,20 +255,17 @@ func (c *conn) appendEnvelope(b []byte, l *letter, reset bool) []byte {
 	return append(append(append(b, "\r\nRCPT TO:<"...), l.to...), ">\r\n"...)
 }
 
-// writeAll sends pieces in one call where it can; see write.
-func (c *conn) writeAll(pieces net.Buffers) (int, error) {
+// writeAll sends pieces of so many bytes in one call where it can; see write.
+func (c *conn) writeAll(pieces [][]byte, total int) (int, error) {
 	if !c.secure {
-		n, err := pieces.WriteTo(c.raw)
+		c.pieces = pieces
+		n, err := c.pieces.WriteTo(c.raw)
 		return int(n), err
-	}
-	n := 0
-	for _, p := range pieces {
-		n += len(p)
 	}
 	for _, p := range pieces {
 		if _, err := c.text.W.Write(p); err != nil {
-			return n, err
+			return total, err
 		}
 	}
-	return n, c.text.W.Flush()
+	return total, c.text.W.Flush()
 }

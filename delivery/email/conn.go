@@ -32,6 +32,8 @@ type conn struct {
 	broken   bool
 	used     time.Time
 	out      []byte
+	room     [2 * maxGroup][]byte // of pieces
+	pieces   net.Buffers          // under way
 }
 
 // dial connects, introduces itself, encrypts and authenticates.
