@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	reportCampaigns = 20
+	reportCampaigns = 20   // fewer where there are less than 2,500 events for each
 	reportCalls     = 1000 // of each report
 	eventsEach      = 3.37 // of a person of a campaign, as written below
 )
@@ -61,8 +61,9 @@ func (r *reportsResult) tell(t *told) {
 // written to the log by SQL, at each one's planned moment and after; the fold
 // takes in both.
 func (b *bench) measureReports(ctx context.Context, w *world) error {
-	people := int(float64(b.sizes.Events) / eventsEach / reportCampaigns)
-	r := &reportsResult{Campaigns: reportCampaigns, People: people, Calls: map[string]figures{}}
+	n := min(reportCampaigns, 1+b.sizes.Events/2500)
+	people := int(float64(b.sizes.Events)/eventsEach) / n
+	r := &reportsResult{Campaigns: n, People: people, Calls: map[string]figures{}}
 	if err := w.front(ctx); err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (b *bench) measureReports(ctx context.Context, w *world) error {
 		return err
 	}
 	began := time.Now()
-	campaigns, err := w.plannedCampaigns(ctx, reportCampaigns, people)
+	campaigns, err := w.plannedCampaigns(ctx, n, people)
 	if err != nil {
 		return err
 	}
