@@ -18,6 +18,9 @@
 //
 // Fails: 404 for tokens, 400 for bodies, 413 for long ones, 503 when a hit that
 // must be kept can't be.
+//
+// A Collector is a whole http.Handler. Lane puts a shorter way for opens and
+// clicks in front of the server that runs it.
 package track
 
 import (

@@ -58,16 +58,23 @@ func AppendHit(dst []byte, h *kairos.Hit) []byte {
 // wins. Data points into the payload where that is binary. What the event says
 // is not checked. It returns a kairos.ErrInvalid.
 func ParseHit(id kairos.ID, payload []byte) (h kairos.Hit, err error) {
-	switch {
-	case len(payload) > 0 && payload[0] == hitVersion:
+	if len(payload) > 0 && payload[0] == hitVersion {
 		err = parseBinary(payload, &h)
-	case json.Unmarshal(payload, &h) != nil:
-		err = errHit
+	} else {
+		h, err = parseJSON(payload)
 	}
 	if err != nil {
 		return kairos.Hit{}, fmt.Errorf("read hit: %w: %w", err, kairos.ErrInvalid)
 	}
 	h.Event.ID, h.Event.OccurredAt = id, h.Event.OccurredAt.UTC()
+	return h, nil
+}
+
+func parseJSON(b []byte) (kairos.Hit, error) {
+	var h kairos.Hit
+	if json.Unmarshal(b, &h) != nil {
+		return h, errHit
+	}
 	return h, nil
 }
 

@@ -1,10 +1,13 @@
 // Package spool keeps tracking events on local disk until they are in the
 // event log, so that a hit can be acknowledged with the database away.
 //
-// Takes: an event id and its payload, from any number of goroutines.
+// Takes: an event id and its payload, from any number of goroutines. What a
+// payload says is its writer's affair; AppendHit and ParseHit are the form in
+// which collectors write hits and the shipper reads them.
 //
-// Gives: Append returns when the record is on disk; Next hands out the oldest
-// sealed segment to whoever ships it; Remove forgets it once it is committed.
+// Gives: Append returns when the record is on disk, Begin before; Next hands
+// out the oldest sealed segment to whoever ships it; Remove forgets it once it
+// is committed.
 //
 // Owns: one directory (mode 0700), locked against a second process:
 //
