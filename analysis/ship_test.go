@@ -90,6 +90,27 @@ func TestShipFillsAndDeduplicates(t *testing.T) {
 	require.Equal(t, Stats{Shipped: 8, Unresolved: 2}, w.a.Stats())
 }
 
+// Segments of every age lie side by side after an upgrade: hits as JSON, and
+// in the form that collectors write now.
+func TestShipReadsBothForms(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	m := w.message(w.campaign(kairos.CampaignSpec{}), kairos.ID{}, kairos.ArmAll)
+	sp := openSpool(t, t.TempDir())
+	old, now := hitOf(m, kairos.NotificationClicked, hour, "link", 1), hitOf(m, kairos.NotificationClicked, hour, "link", 2)
+	again := hitOf(m, kairos.NotificationClicked, hour, "link", 1)
+	paid := hitOf(m, kairos.PaymentReceived, hour, paying("5", "EUR")...)
+	paid.Event.Key, paid.Keyed = "order-18", true
+	spoolHit(t, sp, old)
+	for _, h := range []kairos.Hit{now, again, paid} {
+		require.NoError(t, sp.Append(t.Context(), h.Event.ID, spool.AppendHit(nil, &h)))
+	}
+	shipping(t, w.a, sp, empty(sp))
+	require.Equal(t, "notification.clicked|1|"+old.Event.ID.String()+"\nnotification.clicked|2|"+now.Event.ID.String()+"\npayment.received||"+paid.Event.ID.String(),
+		w.lines(`SELECT kind || '|' || coalesce(data ->> 'link', '') || '|' || id FROM events WHERE contact = $1`, m.contact))
+	require.Equal(t, Stats{Shipped: 3}, w.a.Stats())
+}
+
 func (w *world) lines(sql string, args ...any) string {
 	w.t.Helper()
 	rows, err := w.pool.Query(context.Background(), `SELECT * FROM (`+sql+`) x ORDER BY 1`, args...)
