@@ -19,8 +19,7 @@ const (
 	maxAged    = 1000 // attempts
 	maxHealed  = 1000 // notifications
 
-	queuedFor    = 60 * time.Second // a doorbell that nobody heard
-	sweepPeriod  = 6                // calls between looks at cancelled batches
+	sweepPeriod  = 6 // calls between looks at cancelled batches
 	healPeriod   = 30 * time.Second
 	warnPeriod   = time.Minute      // between reminders of a freeze
 	cancelledFor = 15 * time.Minute // how far back these looks go, but for the first
@@ -28,7 +27,8 @@ const (
 )
 
 // Reconcile takes up what fell silent; the leader calls it every five seconds.
-// It issues batches of any kind again whose lease ran out, makes unknown what
+// It issues sending batches again whose lease ran out (batch.Revive does so with
+// all others), makes unknown what
 // their holders left as sending, abandons marketing messages that have been
 // unknown too long, and gives planned notifications without a batch a new one.
 // Each call does a bounded amount and may be repeated or run twice at once.
@@ -43,11 +43,7 @@ func (d *Delivery) Reconcile(ctx context.Context) error {
 	}
 	d.ticks.Unlock()
 
-	errs := []error{d.warnFrozen(ctx), d.unhold(ctx), d.expired(ctx)}
-	if _, err := batch.Requeue(ctx, d.pool, queuedFor); err != nil {
-		errs = append(errs, err)
-	}
-	errs = append(errs, d.abandon(ctx))
+	errs := []error{d.warnFrozen(ctx), d.unhold(ctx), d.expired(ctx), d.abandon(ctx)}
 	if tick%sweepPeriod == 0 {
 		err := d.cancelled(ctx, all)
 		errs = append(errs, err)
@@ -89,7 +85,7 @@ func (d *Delivery) warnFrozen(ctx context.Context) error {
 
 // expired issues batches again whose holders fell silent.
 func (d *Delivery) expired(ctx context.Context) error {
-	refs, err := batch.Expired(ctx, d.pool, maxExpired)
+	refs, err := batch.Expired(ctx, d.pool, maxExpired, kairos.KindSend, kairos.KindUrgent)
 	if err != nil {
 		return err
 	}
@@ -113,14 +109,10 @@ func (d *Delivery) expired(ctx context.Context) error {
 // sending. The caller has locked the batch and ended the epoch, so no attempt
 // of it can appear any more.
 func (d *Delivery) sweep(ctx context.Context, tx pgx.Tx, ref kairos.Ref) error {
-	var kind string
 	var campaign, lo, hi kairos.ID
-	err := tx.QueryRow(ctx, `SELECT kind, campaign, lo, hi FROM batches WHERE id = $1`, ref.Batch).Scan(&kind, &campaign, &lo, &hi)
+	err := tx.QueryRow(ctx, `SELECT campaign, lo, hi FROM batches WHERE id = $1`, ref.Batch).Scan(&campaign, &lo, &hi)
 	if err != nil {
 		return fmt.Errorf("read batch: %w", err)
-	}
-	if kind != kairos.KindSend && kind != kairos.KindUrgent {
-		return nil
 	}
 	silent, err := d.openAttempts(ctx, tx, campaign,
 		`a.notification BETWEEN $2 AND $3 AND a.batch = $4 AND a.epoch <= $5 AND a.state = 'sending'`, lo, hi, ref.Batch, ref.Epoch)

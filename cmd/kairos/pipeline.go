@@ -5,11 +5,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"kairos"
 	"kairos/analysis"
 	"kairos/analysis/timing"
 	"kairos/creation"
 	"kairos/delivery"
+	"kairos/internal/batch"
 	"kairos/internal/queue"
 	"kairos/orchestration"
 )
@@ -21,6 +24,7 @@ type stages struct {
 	delivery      *delivery.Delivery
 	analysis      *analysis.Analysis
 	timing        *timing.Registry
+	pool          *pgxpool.Pool
 }
 
 // pipeline connects the stages a process serves. Read top to bottom: the life
@@ -28,6 +32,9 @@ type stages struct {
 // batch into the batches of the next stage, and the queue rings for those that
 // are due. The periodic work runs in one process, the leader.
 func pipeline(q *queue.Queue, s *stages, roles []string) {
+	queue.Every(q, 5*time.Second, "leases", func(ctx context.Context) error { // what fell silent is issued again
+		return batch.Revive(ctx, s.pool, kairos.KindSend, kairos.KindUrgent)
+	})
 	if slices.Contains(roles, "creation") {
 		queue.Handle(q, s.creation.ImportChunk) // a chunk of an import becomes contacts
 		queue.Handle(q, s.creation.Expand)      // a launched campaign becomes pages of contacts
@@ -43,7 +50,7 @@ func pipeline(q *queue.Queue, s *stages, roles []string) {
 		queue.Handle(q, s.delivery.Send)      // a batch whose slot has come is claimed, rendered, handed to a provider
 		queue.Handle(q, s.delivery.SendFirst) // a transactional message, ahead of campaigns
 		queue.Every(q, time.Second, "feedback", s.delivery.Feedback)
-		queue.Every(q, 5*time.Second, "reconciler", s.delivery.Reconcile) // what fell silent is issued again
+		queue.Every(q, 5*time.Second, "reconciler", s.delivery.Reconcile) // the same of sending: what its holder left open is unknown
 	}
 	if slices.Contains(roles, "analysis") {
 		queue.Handle(q, s.analysis.Fold)       // events become funnels and returns

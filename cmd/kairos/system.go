@@ -116,6 +116,7 @@ func assemble(ctx context.Context, s settings, roles []string, mail *devstack.Ma
 		return nil, err
 	}
 	p.stages = &stages{
+		pool:          p.pool,
 		creation:      creation.New(p.pool, p.clock, creation.Options{Owner: owner}),
 		orchestration: orchestration.New(p.pool, p.clock, orchestration.Options{Owner: owner, DefaultZone: zone}),
 		analysis:      analysis.New(p.pool, p.clock, p.analysisOptions(owner, zone)),

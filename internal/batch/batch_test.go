@@ -111,6 +111,32 @@ func TestHolderWhoseLeaseRanOutIsFenced(t *testing.T) {
 	require.Nil(t, stale)
 }
 
+func TestWhatFellSilentIsRevived(t *testing.T) {
+	t.Parallel()
+	pool := devstack.NewDB(t)
+	fold, send, held, queued := one(t, pool, "analysis.fold", kairos.ID{}), one(t, pool, "delivery.send", kairos.ID{}),
+		one(t, pool, "creation.expand", kairos.ID{}), one(t, pool, "orchestration.plan", kairos.ID{})
+	for ref, lease := range map[kairos.Ref]time.Duration{fold: -time.Second, send: -time.Second, held: time.Minute} {
+		c, err := batch.Claim(t.Context(), pool, ref, "stopped", lease)
+		require.NoError(t, err)
+		require.NotNil(t, c)
+	}
+	_, err := pool.Exec(t.Context(), `UPDATE batches SET queued_at = clock_timestamp() - interval '61 seconds' WHERE id = $1`, queued.Batch)
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, batch.Revive(t.Context(), pool, "delivery.send"))
+		for ref, want := range map[kairos.Ref]string{fold: "planned 2", send: "running 1", held: "running 1", queued: "planned 2"} {
+			var got string
+			require.NoError(t, pool.QueryRow(t.Context(), `SELECT state || ' ' || epoch FROM batches WHERE id = $1`, ref.Batch).Scan(&got))
+			require.Equal(t, want, got)
+		}
+	}
+	require.ErrorIs(t, batch.Finish(t.Context(), pool, fold), batch.ErrFenced)
+	expired, err := batch.Expired(t.Context(), pool, 10, "delivery.send", "delivery.urgent")
+	require.NoError(t, err)
+	require.Equal(t, []kairos.Ref{send}, expired)
+}
+
 func TestKeepEndsWorkThatIsFenced(t *testing.T) {
 	t.Parallel()
 	pool := devstack.NewDB(t)

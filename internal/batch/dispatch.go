@@ -60,11 +60,12 @@ func Requeue(ctx context.Context, db DB, age time.Duration) (int64, error) {
 	return tag.RowsAffected(), nil
 }
 
-// Expired lists running batches whose lease ran out, oldest first.
-func Expired(ctx context.Context, db DB, limit int) ([]kairos.Ref, error) {
+// Expired lists running batches of some kinds, or of all, whose lease ran out,
+// oldest first.
+func Expired(ctx context.Context, db DB, limit int, kinds ...string) ([]kairos.Ref, error) {
 	rows, err := db.Query(ctx, `
 		SELECT id, epoch FROM batches WHERE state = 'running' AND lease_until < clock_timestamp()
-		ORDER BY lease_until LIMIT $1`, limit)
+		  AND (cardinality($2::text[]) = 0 OR kind = ANY ($2)) ORDER BY lease_until LIMIT $1`, limit, append([]string{}, kinds...))
 	if err != nil {
 		return nil, fmt.Errorf("list expired batches: %w", err)
 	}
@@ -72,6 +73,32 @@ func Expired(ctx context.Context, db DB, limit int) ([]kairos.Ref, error) {
 		err = r.Scan(&ref.Batch, &ref.Epoch)
 		return ref, err
 	})
+}
+
+// Bounds of Revive.
+const (
+	queuedFor  = 60 * time.Second // a doorbell that nobody heard
+	maxRevived = 200              // batches a call
+)
+
+// Revive takes up what fell silent: batches of any kind that were rung for and
+// not claimed within a minute, and running ones whose lease ran out, but for
+// the kinds of except, whose holders leave more behind than a batch. Each
+// becomes planned under a new epoch. Any number of processes may call it.
+func Revive(ctx context.Context, db DB, except ...string) error {
+	_, err := Requeue(ctx, db, queuedFor)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(ctx, `
+		UPDATE batches b SET state = 'planned', epoch = b.epoch + 1, owner = NULL, lease_until = NULL, error = 'its holder fell silent'
+		FROM (SELECT id FROM batches WHERE state = 'running' AND lease_until < clock_timestamp() AND kind <> ALL ($1)
+		      ORDER BY lease_until LIMIT $2 FOR UPDATE SKIP LOCKED) e
+		WHERE b.id = e.id`, append([]string{}, except...), maxRevived)
+	if err != nil {
+		return fmt.Errorf("revive batches: %w", err)
+	}
+	return nil
 }
 
 // Reissue puts an expired batch back in the caller's transaction: planned at
