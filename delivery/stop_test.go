@@ -147,20 +147,3 @@ func TestHeal(t *testing.T) {
 		})
 	}
 }
-
-func TestReconcileReissuesOtherKinds(t *testing.T) {
-	w := plan(t, 1, 1)
-	d := w.delivery()
-	id := kairos.NewID()
-	require.NoError(t, pg.InTx(w.ctx, w.pool, func(tx pgx.Tx) error {
-		_, err := batch.Insert(w.ctx, tx, batch.Batch{ID: id, Kind: kairos.KindImport, Slot: start})
-		return err
-	}))
-	w.exec(`UPDATE batches SET state = 'running', owner = 'x', lease_until = now() - interval '1 minute' WHERE id = $1`, id)
-	w.exec(`UPDATE batches SET state = 'queued', queued_at = now() - interval '2 minutes' WHERE id <> $1`, id)
-	require.NoError(t, d.Reconcile(w.ctx))
-	require.NoError(t, d.Reconcile(w.ctx))
-	var n int
-	require.NoError(t, w.pool.QueryRow(w.ctx, `SELECT count(*) FROM batches WHERE state = 'planned' AND epoch = 2`).Scan(&n))
-	require.Equal(t, 2, n)
-}

@@ -84,7 +84,7 @@ func runSink(args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read the sink's delay: %w", err)
 	}
-	opts := deliverytest.SinkOptions{Keep: keep}
+	opts := deliverytest.SinkOptions{Chunking: true, Keep: keep}
 	if delay > 0 {
 		opts.Faults = []deliverytest.Fault{{At: deliverytest.AtDot, Delay: delay}}
 	}

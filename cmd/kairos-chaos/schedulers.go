@@ -78,7 +78,7 @@ func oldAndNew(t *trial) {
 }
 
 // earlier is the commit of the other version: the one asked for, else the
-// newest tag before this commit, else the commit before the newest change of
+// newest tag before this commit, else the commit before the newest addition to
 // the schema.
 func (s *suite) earlier() (string, error) {
 	if s.Old != "" {
@@ -87,7 +87,7 @@ func (s *suite) earlier() (string, error) {
 	if out, err := exec.Command("git", "describe", "--tags", "--abbrev=0", "HEAD^").Output(); err == nil {
 		return strings.TrimSpace(string(out)), nil
 	}
-	out, err := exec.Command("git", "log", "-1", "--format=%h^", "--", ":(top,glob)migrations/*.sql").Output()
+	out, err := exec.Command("git", "log", "-1", "-M", "--diff-filter=A", "--format=%h^", "--", ":(top,glob)migrations/*.sql").Output()
 	if err != nil {
 		return "", fmt.Errorf("read the history: %w", err)
 	}
