@@ -151,7 +151,7 @@ func (b *bench) verifyPlan(ctx context.Context, w *world, id string, r *planResu
 		return abs(float64(got)/n-share) < 0.001+5*math.Sqrt(share*(1-share)/n)
 	}
 	if r.Rows != int64(b.Contacts) || distinct != r.Rows || early != 0 || events != r.Rows || r.InBatches != planned ||
-		!near(held, .05) || !near(explore, .95*.1) || !near(control, .95*.2) {
+		!near(held, .05) || !near(explore, .1) || !near(control, .2) {
 		return fmt.Errorf("verify plan: %d rows for %d people, %d early, %d events, %d planned and %d in batches, held out %d, explore %d, control %d",
 			r.Rows, distinct, early, events, planned, r.InBatches, held, explore, control)
 	}
