@@ -112,14 +112,5 @@ func (p *pacer) rest(now time.Time, st spool.Stats, worked time.Duration) time.D
 // pause rests after a chunk that was begun at that time.
 func (p *pacer) pause(ctx context.Context, sp *spool.Spool, began time.Time) {
 	now := time.Now()
-	wait := p.rest(now, sp.Stats(), now.Sub(began))
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	rest(ctx, p.rest(now, sp.Stats(), now.Sub(began)))
 }
