@@ -33,6 +33,10 @@ func oneKey(t *trial) {
 		for i := range posts {
 			all.Go(func() {
 				code, answer, err := t.postOnce(http, []string{t.api.Server, second.URL}[i%2], name, body)
+				for err == nil && code == 429 && t.ctx.Err() == nil { // the key's rate is used up: no answer yet
+					time.Sleep(time.Second)
+					code, answer, err = t.postOnce(http, []string{t.api.Server, second.URL}[i%2], name, body)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
