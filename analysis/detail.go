@@ -21,12 +21,7 @@ type detail struct {
 // detailOf reads an event's data, each member once and only those it knows.
 func detailOf(e *kairos.Event) (d detail) {
 	var link, url []byte
-	all := membersOf(e.Data)
-	for {
-		key, value, ok := all.next()
-		if !ok {
-			break
-		}
+	whole := eachMember(e.Data, func(key, value []byte) bool {
 		switch string(key) {
 		case "planned_at":
 			if s, ok := textOf(value); ok {
@@ -51,8 +46,9 @@ func detailOf(e *kairos.Event) (d detail) {
 			s, _ := textOf(value)
 			d.Machine = s != "" || string(value) == "true"
 		}
-	}
-	if all.bad {
+		return true
+	})
+	if !whole {
 		return detail{}
 	}
 	for _, v := range [...][]byte{link, url} { // the number if there is one, else the destination

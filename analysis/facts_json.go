@@ -121,145 +121,101 @@ func parseFacts(raw []byte) (f facts, err error) {
 
 // parse is json.Unmarshal for what the fold itself wrote; false: it is something else.
 func (f *facts) parse(raw []byte) bool {
-	all, good := membersOf(raw), true
-	for good {
-		key, value, ok := all.next()
-		if !ok {
-			break
-		}
+	return eachMember(raw, func(key, value []byte) (ok bool) {
 		switch string(key) {
 		case "slot":
-			f.Slot, good = integerOf(value)
+			f.Slot, ok = integerOf(value)
 		case "start":
-			f.Start, good = integerOf(value)
+			f.Start, ok = integerOf(value)
 		case "planned":
-			f.Planned, good = flagOf(value)
+			f.Planned, ok = flagOf(value)
 		case "held_out":
-			f.HeldOut, good = flagOf(value)
+			f.HeldOut, ok = flagOf(value)
 		case "skipped":
-			f.Skipped, good = flagOf(value)
+			f.Skipped, ok = flagOf(value)
 		case "attempts":
-			good = f.parseAttempts(value)
+			ok = eachMember(value, f.parseAttempt)
 		case "links":
-			good = intOf(value, &f.Links)
+			ok = intOf(value, &f.Links)
 		case "delivered":
-			f.Delivered, good = flagOf(value)
+			f.Delivered, ok = flagOf(value)
 		case "bounced":
-			f.Bounced, good = flagOf(value)
+			f.Bounced, ok = flagOf(value)
 		case "complained":
-			good = intOf(value, &f.Complained)
+			ok = intOf(value, &f.Complained)
 		case "unsubscribed":
-			good = intOf(value, &f.Unsubscribed)
+			ok = intOf(value, &f.Unsubscribed)
 		case "opens":
-			good = f.parseOpens(value)
+			ok = eachMember(value, f.parseOpen)
 		case "more_opens":
-			good = intOf(value, &f.MoreOpens)
+			ok = intOf(value, &f.MoreOpens)
 		case "machine_opens":
-			good = intOf(value, &f.MachineOpens)
+			ok = intOf(value, &f.MachineOpens)
 		case "clicks":
-			good = f.parseClicks(value)
+			ok = eachMember(value, f.parseClick)
 		case "more_clicks":
-			good = intOf(value, &f.MoreClicks)
+			ok = intOf(value, &f.MoreClicks)
 		case "more_machine_clicks":
-			good = intOf(value, &f.MoreMachineClicks)
+			ok = intOf(value, &f.MoreMachineClicks)
 		case "viewed":
-			good = intOf(value, &f.Viewed)
+			ok = intOf(value, &f.Viewed)
 		case "cta":
-			good = intOf(value, &f.CTA)
+			ok = intOf(value, &f.CTA)
 		case "offer_accepted":
-			good = intOf(value, &f.OfferAccepted)
+			ok = intOf(value, &f.OfferAccepted)
 		case "offer_declined":
-			good = intOf(value, &f.OfferDeclined)
-		default:
-			good = false
+			ok = intOf(value, &f.OfferDeclined)
 		}
-	}
-	return good && !all.bad
+		return ok
+	})
 }
 
-func (f *facts) parseAttempts(value []byte) bool {
-	list, good := membersOf(value), true
-	for good {
-		_, one, ok := list.next()
-		if !ok {
-			break
+func (f *facts) parseAttempt(_, value []byte) bool {
+	var a attempt
+	ok := eachMember(value, func(key, value []byte) (ok bool) {
+		switch string(key) {
+		case "n":
+			ok = intOf(value, &a.Number)
+		case "at":
+			a.At, ok = integerOf(value)
+		case "sent":
+			a.Sent, ok = flagOf(value)
+		case "accepted":
+			a.Accepted, ok = flagOf(value)
+		case "unknown":
+			a.Unknown, ok = flagOf(value)
+		case "rejected":
+			a.Rejected, ok = flagOf(value)
+		case "confirms":
+			a.Confirms, ok = flagOf(value)
 		}
-		var a attempt
-		m := membersOf(one)
-		for good {
-			key, value, ok := m.next()
-			if !ok {
-				break
-			}
-			switch string(key) {
-			case "n":
-				good = intOf(value, &a.Number)
-			case "at":
-				a.At, good = integerOf(value)
-			case "sent":
-				a.Sent, good = flagOf(value)
-			case "accepted":
-				a.Accepted, good = flagOf(value)
-			case "unknown":
-				a.Unknown, good = flagOf(value)
-			case "rejected":
-				a.Rejected, good = flagOf(value)
-			case "confirms":
-				a.Confirms, good = flagOf(value)
-			default:
-				good = false
-			}
-		}
-		good = good && !m.bad
-		f.Attempts = append(f.Attempts, a)
-	}
-	return good && !list.bad
+		return ok
+	})
+	f.Attempts = append(f.Attempts, a)
+	return ok
 }
 
-func (f *facts) parseOpens(value []byte) bool {
-	list := membersOf(value)
-	for {
-		_, one, ok := list.next()
-		if !ok {
-			return !list.bad
-		}
-		at, good := integerOf(one)
-		if !good {
-			return false
-		}
-		f.Opens = append(f.Opens, at)
-	}
+func (f *facts) parseOpen(_, value []byte) bool {
+	at, ok := integerOf(value)
+	f.Opens = append(f.Opens, at)
+	return ok
 }
 
-func (f *facts) parseClicks(value []byte) bool {
-	list, good := membersOf(value), true
-	for good {
-		_, one, ok := list.next()
-		if !ok {
-			break
+func (f *facts) parseClick(_, value []byte) bool {
+	var c click
+	ok := eachMember(value, func(key, value []byte) (ok bool) {
+		switch string(key) {
+		case "at":
+			c.At, ok = integerOf(value)
+		case "link":
+			c.Link, ok = textOf(value)
+		case "machine":
+			c.Flagged, ok = flagOf(value)
 		}
-		var c click
-		m := membersOf(one)
-		for good {
-			key, value, ok := m.next()
-			if !ok {
-				break
-			}
-			switch string(key) {
-			case "at":
-				c.At, good = integerOf(value)
-			case "link":
-				c.Link, good = textOf(value)
-			case "machine":
-				c.Flagged, good = flagOf(value)
-			default:
-				good = false
-			}
-		}
-		good = good && !m.bad
-		f.Clicks = append(f.Clicks, c)
-	}
-	return good && !list.bad
+		return ok
+	})
+	f.Clicks = append(f.Clicks, c)
+	return ok
 }
 
 func flagOf(value []byte) (set, ok bool) {

@@ -78,6 +78,22 @@ func (m *members) next() (key, value []byte, ok bool) {
 	return key, value, true
 }
 
+// eachMember calls fn for each member of an object, or element of an array with
+// no key, until it returns false. It reports whether all were taken and b is
+// well formed.
+func eachMember(b []byte, fn func(key, value []byte) bool) bool {
+	m := membersOf(b)
+	for {
+		key, value, ok := m.next()
+		if !ok {
+			return !m.bad
+		}
+		if !fn(key, value) {
+			return false
+		}
+	}
+}
+
 // lengthOf returns how long the JSON value is that b begins with; 0: it is none.
 func lengthOf(b []byte) int {
 	if len(b) == 0 {

@@ -18,14 +18,8 @@ const (
 	masterName = "kairos"
 )
 
-// NewRedisSentinel returns the redis-sentinel:// URL of three sentinels that
-// watch a master and its replica, all of the test's own.
-func NewRedisSentinel(t testing.TB) string {
-	t.Helper()
-	return NewRedisSentinelServers(t).URL
-}
-
-// NewRedisSentinelServers is NewRedisSentinel for tests that kill servers: the
+// NewRedisSentinelServers starts three sentinels that watch a master and its
+// replica, all of the test's own; the URL is a redis-sentinel:// one. The
 // sentinels call a master dead after a second without an answer and put the
 // replica in its place in a second or two more.
 func NewRedisSentinelServers(t testing.TB) *RedisGroup {

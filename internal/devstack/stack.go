@@ -5,7 +5,7 @@
 // Takes: the programs that are installed on the machine, and a directory.
 // Gives: Stack (Postgres and Redis with a migrated database), Mail (an SMTP
 // server that keeps what it gets), and for tests NewDB, NewDBURL, NewPostgres,
-// NewRedis, NewRedisCluster and NewRedisSentinel.
+// NewRedis, NewRedisCluster and NewRedisSentinelServers.
 // Owns: the processes it starts and the directory it was given.
 // Promises: private ports, sockets, passwords and directories, so any number of
 // stacks stand side by side; no process outlives this one, even when this one
