@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -26,6 +28,20 @@ type problem struct {
 		Location string `json:"location"`
 		Message  string `json:"message"`
 	} `json:"errors"`
+
+	again time.Duration // after which the same question may have an answer; 0: it won't
+}
+
+// again is when the server wants to be asked again.
+func again(resp *http.Response) time.Duration {
+	if resp.StatusCode != http.StatusServiceUnavailable && resp.StatusCode != http.StatusTooManyRequests {
+		return 0
+	}
+	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	if err != nil || seconds < 1 {
+		seconds = 1
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // Error implements error.
@@ -69,7 +85,7 @@ func (c *client) do(ctx context.Context, method, path string, body any, contentT
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode >= 400 {
-		p := &problem{Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode)}
+		p := &problem{Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode), again: again(resp)}
 		_ = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(p) // the status says enough where the body doesn't
 		return p
 	}
@@ -86,9 +102,19 @@ func (c *client) do(ctx context.Context, method, path string, body any, contentT
 	return nil
 }
 
-// get decodes the answer of a GET.
+// get decodes the answer of a GET. Where the server can't do it at the moment or
+// is asked too often, it is asked again when it said, for half a minute.
 func (c *client) get(ctx context.Context, path string, out any) error {
-	return c.do(ctx, http.MethodGet, path, nil, "", out)
+	for until := time.Now().Add(30 * time.Second); ; {
+		err := c.do(ctx, http.MethodGet, path, nil, "", out)
+		p := (*problem)(nil)
+		if !errors.As(err, &p) || p.again <= 0 || time.Now().Add(p.again).After(until) {
+			return err
+		}
+		if poll(ctx, p.again) != nil {
+			return err
+		}
+	}
 }
 
 // post sends JSON and decodes the answer.
