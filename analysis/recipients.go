@@ -34,9 +34,6 @@ func recipients(ctx context.Context, q db, ids, campaigns []kairos.ID) (map[kair
 	return found, err
 }
 
-// fewCampaigns is up to how many campaigns are asked for one by one.
-const fewCampaigns = 8
-
 // eachRecipient is recipients for one who keeps them elsewhere.
 func eachRecipient(ctx context.Context, q db, ids, campaigns []kairos.ID, each func(*recipient)) error {
 	if len(ids) == 0 {
@@ -60,29 +57,16 @@ func eachRecipient(ctx context.Context, q db, ids, campaigns []kairos.ID, each f
 		}
 		return nil
 	}
-	of := map[kairos.ID][]kairos.ID{}
-	for i, id := range ids {
-		if !campaigns[i].IsZero() {
-			of[campaigns[i]] = append(of[campaigns[i]], id)
-		}
-	}
-	if len(of) <= fewCampaigns {
-		for campaign, some := range of {
-			err := collect(`SELECT id, campaign, contact, arm, channel, model, planned_at FROM notifications
-				WHERE campaign = $1 AND id = ANY ($2)`, campaign, some)
-			if err != nil {
-				return err
-			}
-		}
-	} else {
-		// The limit keeps it a look-up for each: a join may read and sort the whole partition.
-		err := collect(`
-			SELECT n.* FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) CROSS JOIN LATERAL (
-				SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.model, n.planned_at
-				FROM notifications n WHERE n.id = u.id AND n.campaign = u.campaign LIMIT 1) n`, ids, campaigns)
-		if err != nil {
-			return err
-		}
+	// Both columns of the key, and a limit: a look-up for each, whatever the
+	// planner believes. Asked for a campaign's rows with a list of ids, a plan made
+	// while the partition was small reads all of the campaign each time; a join may
+	// read and sort the whole partition.
+	err := collect(`
+		SELECT n.* FROM unnest($1::uuid[], $2::uuid[]) AS u(id, campaign) CROSS JOIN LATERAL (
+			SELECT n.id, n.campaign, n.contact, n.arm, n.channel, n.model, n.planned_at
+			FROM notifications n WHERE n.id = u.id AND n.campaign = u.campaign LIMIT 1) n`, ids, campaigns)
+	if err != nil {
+		return err
 	}
 	var rest []kairos.ID
 	for _, id := range ids {

@@ -96,9 +96,7 @@ func (b *bench) newWorld(ctx context.Context) (_ *world, err error) {
 	}()
 	b.say("starting Postgres and Redis")
 	opts := devstack.Options{Fsync: !b.inMemory, InMemory: b.inMemory}
-	if b.Profile != "" {
-		opts.Settings = statistics
-	}
+	opts.Settings = b.settings()
 	if w.stack, err = devstack.Start(ctx, opts); err != nil {
 		return nil, err
 	}

@@ -22,7 +22,9 @@ type conditions struct {
 	Redis    string `json:"redis"`
 	Fsync    string `json:"fsync"`
 	Sync     string `json:"synchronous_commit"`
-	Load     string `json:"load"` // the machine's load average before
+	Buffers  string `json:"shared_buffers"`
+	Settings string `json:"postgres_settings,omitempty"` // asked for
+	Load     string `json:"load"`                        // the machine's load average before
 	Profiled bool   `json:"profiled"`
 }
 
@@ -30,13 +32,14 @@ func conditionsOf(ctx context.Context, c *cli) conditions {
 	return conditions{
 		Date: time.Now().UTC().Format("2006-01-02 15:04"), Commit: commit(ctx), Cores: runtime.NumCPU(), CPU: fromFile("/proc/cpuinfo", "model name"),
 		Kernel: strings.TrimSpace(read("/proc/sys/kernel/osrelease")), Go: runtime.Version(), Load: first(read("/proc/loadavg")), Profiled: c.Profile != "",
+		Settings: setting(c.Postgres),
 	}
 }
 
 // ask adds what the servers say of themselves.
 func (c *conditions) ask(ctx context.Context, w *world) error {
-	err := w.pool.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit')`).
-		Scan(&c.Postgres, &c.Fsync, &c.Sync)
+	err := w.pool.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit'), current_setting('shared_buffers')`).
+		Scan(&c.Postgres, &c.Fsync, &c.Sync, &c.Buffers)
 	if err != nil {
 		return fmt.Errorf("ask postgres: %w", err)
 	}
@@ -51,8 +54,11 @@ func (c *conditions) ask(ctx context.Context, w *world) error {
 }
 
 func (c *conditions) words() string {
-	s := fmt.Sprintf("%s UTC, commit %s; %d cores of %s, Linux %s, %s; Postgres %s (fsync %s, synchronous_commit %s), Redis %s; load average before: %s.",
-		c.Date, c.Commit, c.Cores, c.CPU, c.Kernel, c.Go, c.Postgres, c.Fsync, c.Sync, c.Redis, c.Load)
+	s := fmt.Sprintf("%s UTC, commit %s; %d cores of %s, Linux %s, %s; Postgres %s (fsync %s, synchronous_commit %s, shared_buffers %s), Redis %s; load average before: %s.",
+		c.Date, c.Commit, c.Cores, c.CPU, c.Kernel, c.Go, c.Postgres, c.Fsync, c.Sync, c.Buffers, c.Redis, c.Load)
+	if c.Settings != "" {
+		s += " Postgres was told: " + c.Settings + "."
+	}
 	if c.Profiled {
 		s += " With profiles."
 	}

@@ -33,19 +33,20 @@ import (
 )
 
 type cli struct {
-	Only        []string      `help:"Paths to measure, or all. Default: ${usual}. --list tells what each is." placeholder:"PATH"`
-	Size        string        `help:"full: as docs/performance.md says. small: to see that it works. huge: growth to ten million, else as full." enum:"full,small,huge" default:"full"`
-	Scale       float64       `help:"Multiplies the size's counts of contacts, messages, recipients, events and campaigns, as 0.1." default:"1"`
-	Contacts    int           `help:"Contacts of import and plan, in place of the size's."`
-	Messages    int           `help:"Messages of smtp, in place of the size's."`
-	Seconds     int           `help:"How long each drive of clicks lasts, in place of the size's."`
-	Rate        int           `help:"Clicks a second of sustained, in place of the size's."`
-	Connections int           `help:"Connections of a sender to the sink." default:"10"`
-	SinkDelay   time.Duration `help:"How long the sink of smtp takes for each message; 0: as fast as it can."`
-	JSON        bool          `help:"Print JSON; the table goes to standard error."`
-	Profile     string        `help:"Write CPU and heap profiles of the processes and Postgres' statement statistics to this directory; costs some speed." type:"path" placeholder:"DIR"`
-	Keep        bool          `help:"Leave the temporary directory with the logs."`
-	List        bool          `help:"List the paths."`
+	Only        []string          `help:"Paths to measure, or all. Default: ${usual}. --list tells what each is." placeholder:"PATH"`
+	Size        string            `help:"full: as docs/performance.md says. small: to see that it works. huge: growth to ten million, else as full." enum:"full,small,huge" default:"full"`
+	Scale       float64           `help:"Multiplies the size's counts of contacts, messages, recipients, events and campaigns, as 0.1." default:"1"`
+	Contacts    int               `help:"Contacts of import and plan, in place of the size's."`
+	Messages    int               `help:"Messages of smtp, in place of the size's."`
+	Seconds     int               `help:"How long each drive of clicks lasts, in place of the size's."`
+	Rate        int               `help:"Clicks a second of sustained, in place of the size's."`
+	Connections int               `help:"Connections of a sender to the sink." default:"10"`
+	SinkDelay   time.Duration     `help:"How long the sink of smtp takes for each message; 0: as fast as it can."`
+	JSON        bool              `help:"Print JSON; the table goes to standard error."`
+	Profile     string            `help:"Write CPU and heap profiles of the processes and Postgres' statement statistics to this directory; costs some speed." type:"path" placeholder:"DIR"`
+	Postgres    map[string]string `help:"Settings of Postgres. shared_buffers is a quarter of the memory where not given." placeholder:"NAME=VALUE"`
+	Keep        bool              `help:"Leave the temporary directory with the logs."`
+	List        bool              `help:"List the paths."`
 
 	sizes    sizes
 	inMemory bool // a test's installations: nothing is durable, and no figure counts
