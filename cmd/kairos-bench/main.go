@@ -44,7 +44,7 @@ type cli struct {
 	SinkDelay   time.Duration     `help:"How long the sink of smtp takes for each message; 0: as fast as it can."`
 	JSON        bool              `help:"Print JSON; the table goes to standard error."`
 	Profile     string            `help:"Write CPU and heap profiles of the processes and Postgres' statement statistics to this directory; costs some speed." type:"path" placeholder:"DIR"`
-	Postgres    map[string]string `help:"Settings of Postgres. shared_buffers is a quarter of the memory where not given." placeholder:"NAME=VALUE"`
+	Postgres    map[string]string `help:"Settings of Postgres over the usual ones, as shared_buffers=4GB." placeholder:"NAME=VALUE"`
 	Keep        bool              `help:"Leave the temporary directory with the logs."`
 	List        bool              `help:"List the paths."`
 

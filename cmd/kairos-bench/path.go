@@ -9,7 +9,7 @@ import (
 // paths that can be measured, in their order.
 var paths = []struct{ name, about string }{
 	{"import", "contacts from a CSV through POST /v1/contacts/import, beside a bare COPY"},
-	{"plan", "a launch until everybody is planned, beside a bare COPY"},
+	{"plan", "a launch until everybody is planned with a timing model, beside a bare COPY"},
 	{"smtp", "a campaign over SMTP, beside bare clients at the same sink"},
 	{"clicks", "clicks and opens, durable, as fast as they go, beside a handler that only redirects (measures smtp before it)"},
 	{"sustained", "clicks at a fixed rate for a minute, shipped and folded meanwhile: how far log and reports lag (measures smtp before it)"},

@@ -9,6 +9,7 @@ import (
 
 type planResult struct {
 	Rows              int64   `json:"rows"`
+	ByModel           int64   `json:"by_model"` // whose hour the model chose
 	Batches           int64   `json:"batches"`
 	InBatches         int64   `json:"in_batches"`
 	LaunchAnswer      float64 `json:"launch_answer_seconds"` // until POST launch was answered
@@ -26,7 +27,7 @@ type planResult struct {
 }
 
 func (p *planResult) tell(t *told) {
-	t.row(fmt.Sprintf("plan of %s, optimised, with holdout, control and explore", thousands(p.Rows)),
+	t.row(fmt.Sprintf("plan of %s, optimised with a model, holdout, control and explore", thousands(p.Rows)),
 		fmt.Sprintf("%s/s (%.1f s)", round(p.RowsPerSecond), p.Seconds),
 		fmt.Sprintf("bare COPY of the notifications %.1f s, and of their events %.1f s", p.CopySeconds, p.CopyEventsSeconds),
 		fmt.Sprintf("%s, %s", percent(p.Ratio), percent(p.RatioBoth)))
@@ -42,6 +43,9 @@ func (b *bench) measurePlan(ctx context.Context, w *world) error {
 		return err
 	}
 	if err := w.folded(ctx); err != nil {
+		return err
+	}
+	if err := w.model(ctx); err != nil {
 		return err
 	}
 	r := &planResult{}
@@ -137,12 +141,12 @@ func (b *bench) verifyPlan(ctx context.Context, w *world, id string, r *planResu
 	var distinct, early, events, held, explore, control, planned int64
 	err := w.pool.QueryRow(ctx, `
 		SELECT count(*), count(DISTINCT contact), count(*) FILTER (WHERE planned_at < now()), count(*) FILTER (WHERE state = 'held_out'),
-		       count(*) FILTER (WHERE arm = 'explore'), count(*) FILTER (WHERE arm = 'control'), count(*) FILTER (WHERE state = 'planned'),
+		       count(*) FILTER (WHERE model IS NOT NULL), count(*) FILTER (WHERE arm = 'explore'), count(*) FILTER (WHERE arm = 'control'), count(*) FILTER (WHERE state = 'planned'),
 		       (SELECT count(*) FROM events WHERE campaign = $1 AND kind IN ('notification.planned', 'notification.held_out', 'notification.skipped')),
 		       (SELECT coalesce(sum(size), 0) FROM batches WHERE campaign = $1 AND kind = 'delivery.send'),
 		       (SELECT count(*) FROM batches WHERE campaign = $1 AND kind = 'delivery.send')
 		FROM notifications WHERE campaign = $1`, id).
-		Scan(&r.Rows, &distinct, &early, &held, &explore, &control, &planned, &events, &r.InBatches, &r.Batches)
+		Scan(&r.Rows, &distinct, &early, &held, &r.ByModel, &explore, &control, &planned, &events, &r.InBatches, &r.Batches)
 	if err != nil {
 		return fmt.Errorf("verify plan: %w", err)
 	}
@@ -151,9 +155,9 @@ func (b *bench) verifyPlan(ctx context.Context, w *world, id string, r *planResu
 		return abs(float64(got)/n-share) < 0.001+5*math.Sqrt(share*(1-share)/n)
 	}
 	if r.Rows != int64(b.Contacts) || distinct != r.Rows || early != 0 || events != r.Rows || r.InBatches != planned ||
-		!near(held, .05) || !near(explore, .1) || !near(control, .2) {
-		return fmt.Errorf("verify plan: %d rows for %d people, %d early, %d events, %d planned and %d in batches, held out %d, explore %d, control %d",
-			r.Rows, distinct, early, events, planned, r.InBatches, held, explore, control)
+		!near(r.ByModel, .65) || !near(held, .05) || !near(explore, .1) || !near(control, .2) {
+		return fmt.Errorf("verify plan: %d rows for %d people, %d early, %d events, %d planned and %d in batches, held out %d, explore %d, control %d, by the model %d",
+			r.Rows, distinct, early, events, planned, r.InBatches, held, explore, control, r.ByModel)
 	}
 	return nil
 }
