@@ -187,19 +187,27 @@ func (a *Analysis) credit(ctx context.Context, tx pgx.Tx, c *chunk) error {
 	if err != nil {
 		return err
 	}
-	if len(known)+len(c.acts) == 0 && !byTouch {
-		return nil
+	earns, err := earning(ctx, tx, known, c.acts)
+	if err != nil {
+		return err
 	}
 	spans := map[kairos.ID]span{}
 	was, is := map[kairos.ID][]action{}, map[kairos.ID][]action{}
 	for _, act := range known {
-		was[act.contact] = append(was[act.contact], act)
-		is[act.contact] = append(is[act.contact], act)
-		spans[act.contact] = spans[act.contact].with(act.at)
+		if earns(&act) {
+			was[act.contact] = append(was[act.contact], act)
+			is[act.contact] = append(is[act.contact], act)
+			spans[act.contact] = spans[act.contact].with(act.at)
+		}
 	}
 	for _, act := range c.acts {
-		is[act.contact] = append(is[act.contact], act)
-		spans[act.contact] = spans[act.contact].with(act.at)
+		if earns(&act) {
+			is[act.contact] = append(is[act.contact], act)
+			spans[act.contact] = spans[act.contact].with(act.at)
+		}
+	}
+	if len(spans) == 0 && !byTouch {
+		return nil
 	}
 	if err := a.loadOthers(ctx, tx, c, spans); err != nil {
 		return err

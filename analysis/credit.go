@@ -2,8 +2,14 @@ package analysis
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"kairos"
 )
@@ -84,6 +90,37 @@ type credit struct {
 func (c credit) plus(d credit, sign int64) credit {
 	return credit{c.attributed + kairos.Amount(sign)*d.attributed, c.attributedN + sign*d.attributedN,
 		c.amount + kairos.Amount(sign)*d.amount, c.n + sign*d.n}
+}
+
+// earning tells which of some actions can be credited to anybody: payments, and
+// what is the goal of a campaign. People look at many pages for each payment;
+// theirs would otherwise have all of a person's journeys loaded for nothing.
+// Whoever's journey is loaded in tx, its campaign is known there.
+func earning(ctx context.Context, tx pgx.Tx, lists ...[]action) (func(*action) bool, error) {
+	goals := map[string]bool{}
+	for _, acts := range lists {
+		for i := range acts {
+			if acts[i].currency == "" {
+				goals[acts[i].kind] = false
+			}
+		}
+	}
+	if len(goals) > 0 {
+		rows, err := tx.Query(ctx, `
+			SELECT kind FROM unnest($1::text[]) AS u(kind)
+			WHERE EXISTS (SELECT FROM campaigns WHERE spec -> 'goal' ->> 'kind' = u.kind)`, slices.Collect(maps.Keys(goals)))
+		var kind string
+		if err == nil {
+			_, err = pgx.ForEachRow(rows, []any{&kind}, func() error {
+				goals[kind] = true
+				return nil
+			})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for goals: %w", err)
+		}
+	}
+	return func(a *action) bool { return a.currency != "" || goals[a.kind] }, nil
 }
 
 // settle credits one person's actions to that person's journeys and adds the
