@@ -342,3 +342,31 @@ func TestReturnOnInvestment(t *testing.T) {
 	_, err = w.a.Funnel(context.Background(), kairos.NewID())
 	require.ErrorIs(t, err, kairos.ErrNotFound)
 }
+
+// What people did may be nobody's goal when it is folded, and that of a campaign
+// which comes later: it counts then, as if the goal had been there all along.
+func TestGoalThatComesLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{})
+	person := w.contact("p")
+	first := w.message(w.campaign(kairos.CampaignSpec{}), person, kairos.ArmAll)
+	w.log(append(first.sent(minute), first.on(kairos.NotificationClicked, hour, "link", 1), by(person, "trial.started", 2*hour))...)
+	w.fold()
+	require.Empty(t, w.takings(first.campaign))
+
+	spec := kairos.CampaignSpec{}
+	spec.Goal.Kind = "trial.started"
+	second := w.message(w.campaign(spec), person, kairos.ArmAll)
+	w.log(append(second.sent(minute), second.on(kairos.NotificationClicked, hour, "link", 1))...)
+	w.fold()
+	require.Empty(t, w.takings(first.campaign))
+	require.Contains(t, w.takings(second.campaign), `"attributed_people": 1`)
+	before := w.everything()
+	w.log(by(person, "trial.started", 3*hour), by(person, "page.scrolled", 3*hour), by(person, kairos.PaymentReceived, 4*hour, paying("10", "EUR")...))
+	w.fold()
+	require.NotEqual(t, before, w.everything())
+	require.Contains(t, w.takings(second.campaign), `"attributed_payments": 2`)
+	before = w.everything()
+	require.NoError(t, w.a.Rebuild(context.Background()))
+	require.Equal(t, before, w.everything())
+}
