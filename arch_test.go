@@ -23,6 +23,7 @@ var law = map[string][]string{
 	"internal/content":      {"."},
 	"internal/devstack":     {".", "migrations", "internal/pg", "internal/rig"},
 	"internal/eventlog":     {"."},
+	"internal/instructions": {},
 	"internal/outbound":     {"."},
 	"internal/pg":           {"."},
 	"internal/queue":        {".", "internal/batch", "internal/pg"},
