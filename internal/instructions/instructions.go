@@ -28,7 +28,7 @@ const Room = 0.30
 // allocator, or an unlucky order in a map. Two that are alike are enough.
 const (
 	rounds = 7
-	alike  = 0.01
+	alike  = 0.02
 )
 
 // Count returns how many instructions f takes, the least of a few rounds after
