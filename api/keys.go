@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"kairos"
+	"kairos/internal/pg"
 )
 
 // keyLife is how long a key once read is believed without asking Postgres: a
@@ -190,8 +191,18 @@ func splitKey(key string) (id string, hash [sha256.Size]byte, ok bool) {
 	return parts[2], sha256.Sum256([]byte(parts[3])), true
 }
 
-// read returns the key of id; one without an identity is unknown or revoked.
-func (k *Keys) read(ctx context.Context, id string) (s seenKey, err error) {
+// read returns the key of id; one without an identity is unknown or revoked. It
+// is the first statement of a request, so it is the one to find that Postgres
+// has been restarted, and asks once more.
+func (k *Keys) read(ctx context.Context, id string) (seenKey, error) {
+	s, err := k.ask(ctx, id)
+	if pg.Lost(err) {
+		s, err = k.ask(ctx, id)
+	}
+	return s, err
+}
+
+func (k *Keys) ask(ctx context.Context, id string) (s seenKey, err error) {
 	i := &Identity{Key: id}
 	var secret []byte
 	var revoked *time.Time

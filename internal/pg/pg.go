@@ -5,7 +5,8 @@
 // InTx, which runs a function inside one transaction.
 // Owns: nothing; the caller closes the pool.
 // Promises: a timestamptz comes back in UTC, a kairos.ID travels in binary as
-// uuid (the zero ID is NULL, both ways), no statement or lock waits for ever.
+// uuid (the zero ID is NULL, both ways), no statement or lock waits for ever,
+// and one connection found dead after a restart of the server tells of all.
 // Fails: with an error that wraps pgx's own when the URL is malformed or the
 // server can't be reached; the text never holds the password.
 package pg
@@ -59,10 +60,13 @@ func Open(ctx context.Context, url string, opts ...Option) (*pgxpool.Pool, error
 	if err != nil {
 		return nil, err
 	}
+	w := new(watch)
+	cfg.ConnConfig.Tracer = w
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open postgres pool: %w", err)
 	}
+	w.pool.Store(pool)
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("reach postgres: %w", err)
