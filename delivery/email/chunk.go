@@ -23,9 +23,6 @@ const (
 // would leave some unknown each time.
 const distrustFor = time.Hour
 
-// errUnable: the server offers CHUNKING and does not know BDAT.
-var errUnable = errors.New("server refuses BDAT")
-
 // mayGroup reports whether messages go out in groups.
 func (c *conn) mayGroup() bool {
 	return c.chunking && time.Now().UnixNano() >= c.p.distrusted.Load()
@@ -93,16 +90,16 @@ func (c *conn) exchange(ctx context.Context, letters []letter, probe bool) (done
 	c.out = out
 	start, fresh := 0, probe && c.messages > 0
 	c.messages += len(letters)
+	t := begin(reset, true, fresh)
 	if probe {
 		if _, err := c.write(out[:asked[0]]); err != nil {
 			return 0, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
 		}
-		refused, err := c.envelope(ctx, &letters[0], reset, fresh)
-		if err != nil {
+		if err := c.hearUntil(ctx, &t, &letters[0], phaseDot); err != nil {
 			return answered(&letters[0], err), err
 		}
-		if refused != nil {
-			*letters[0].result, c.dirty = *refused, true
+		if t.refused {
+			*letters[0].result, c.dirty = t.refusal, true
 			c.messages -= len(letters) - 1
 			return 1, nil
 		}
@@ -127,12 +124,15 @@ func (c *conn) exchange(ctx context.Context, letters []letter, probe bool) (done
 		l := &letters[i]
 		wait := c.p.opts.DataTimeout
 		if werr != nil { // the server may have said why it hung up
-			wait = 200 * time.Millisecond
+			wait = lastWords
 		}
 		if err := c.within(ctx, wait); err != nil {
-			return done + c.unanswered(ctx, letters[i:sent], err), fmt.Errorf("read answer: %w", err)
+			return done + unanswered(ctx, letters[i:sent], err), fmt.Errorf("read answer: %w", err)
 		}
-		err := c.verdict(ctx, l, i > 0 || reset, probe && i == 0)
+		if i > 0 {
+			t = begin(true, true, false)
+		}
+		err := c.hearUntil(ctx, &t, l, phaseDone)
 		switch {
 		case err == nil:
 			done++
@@ -140,119 +140,19 @@ func (c *conn) exchange(ctx context.Context, letters []letter, probe bool) (done
 			return done + answered(l, err), err
 		case errors.Is(err, errUnable): // what else it says can't be matched with what was sent
 			c.p.suspect()
-			return done + 1 + c.unanswered(ctx, letters[i+1:sent], err), errClosing
+			return done + 1 + unanswered(ctx, letters[i+1:sent], err), errClosing
 		default:
 			if len(letters) > 1 && ctx.Err() == nil {
 				c.p.suspect()
 			}
-			return done + c.unanswered(ctx, letters[i:sent], err), fmt.Errorf("read answer: %w", err)
+			return done + unanswered(ctx, letters[i:sent], err), fmt.Errorf("read answer: %w", err)
 		}
 	}
 	if werr == nil {
 		return done, nil
 	}
-	// Without its last byte no server may deliver it.
-	*letters[sent].result = delivery.Result{Outcome: delivery.NotSent, Detail: describe(ctx, werr)}
-	if c.within(ctx, 200*time.Millisecond) == nil {
-		if r, err := c.reply(); err == nil && r.code >= 400 {
-			*letters[sent].result = r.result(phaseMail, &letters[sent])
-		}
-	}
+	c.cutOff(ctx, &letters[sent], phaseMail, werr)
 	return done + 1, fmt.Errorf("send message: %w", werr)
-}
-
-// answered is 1 for a letter that an error left with the server's words.
-func answered(l *letter, err error) int {
-	if errors.Is(err, errClosing) && l.result.Code != "" {
-		return 1
-	}
-	return 0
-}
-
-// unanswered gives letters that may have arrived their result.
-func (c *conn) unanswered(ctx context.Context, letters []letter, err error) int {
-	for i := range letters {
-		*letters[i].result = delivery.Result{Outcome: delivery.Unknown, Detail: "no answer to the message: " + describe(ctx, err)}
-	}
-	return len(letters)
-}
-
-// envelope reads the answers to MAIL and RCPT, and to RSET before them.
-func (c *conn) envelope(ctx context.Context, l *letter, reset, fresh bool) (refused *delivery.Result, err error) {
-	steps := [...]phase{phaseReset, phaseMail, phaseRcpt}
-	first := 1
-	if reset {
-		first = 0
-	}
-	for _, step := range steps[first:] {
-		r, err := c.reply()
-		if err != nil {
-			return nil, c.stale(ctx, fresh, err)
-		}
-		if r.code == 421 {
-			if fresh {
-				return nil, errStale
-			}
-			*l.result = r.result(step, l)
-			return nil, errClosing
-		}
-		fresh = false
-		switch {
-		case step == phaseReset:
-			c.dirty = false
-		case r.code/100 == 2:
-		case r.code < 400:
-			*l.result = delivery.Result{Outcome: delivery.NotSent, Code: strconv.Itoa(r.code), Detail: "answers are out of order"}
-			return nil, errClosing
-		case refused == nil:
-			res := r.result(step, l)
-			refused = &res
-		}
-	}
-	return refused, nil
-}
-
-// verdict reads the answers to a letter that was sent whole and sets its result.
-func (c *conn) verdict(ctx context.Context, l *letter, reset, accepted bool) error {
-	var refused *delivery.Result
-	if !accepted {
-		var err error
-		if refused, err = c.envelope(ctx, l, reset, false); err != nil {
-			return err
-		}
-	}
-	r, err := c.reply()
-	if err != nil {
-		return err
-	}
-	c.dirty = refused != nil || r.code/100 != 2
-	if refused != nil { // nobody gets the message, whatever is said to its bytes
-		*l.result = *refused
-		if r.code == 421 {
-			return errClosing
-		}
-		return nil
-	}
-	*l.result = r.result(phaseDot, l)
-	switch {
-	case r.code >= 500 && r.code <= 504 && r.code != 501:
-		return errUnable
-	case r.code == 421 || l.result.Outcome == delivery.Unknown:
-		return errClosing
-	}
-	return nil
-}
-
-// appendEnvelope appends the commands that name sender and recipient.
-func (c *conn) appendEnvelope(b []byte, l *letter, reset bool) []byte {
-	if reset {
-		b = append(b, "RSET\r\n"...)
-	}
-	b = append(append(append(b, "MAIL FROM:<"...), l.from...), '>')
-	if c.limit > 0 {
-		b = strconv.AppendInt(append(b, " SIZE="...), int64(l.size), 10)
-	}
-	return append(append(append(b, "\r\nRCPT TO:<"...), l.to...), ">\r\n"...)
 }
 
 // writeAll sends pieces of so many bytes in one call where it can; see write.

@@ -22,6 +22,7 @@ const (
 	phaseRcpt
 	phaseData
 	phaseDot
+	phaseDone
 )
 
 // reply of the server; text is valid until the next one.

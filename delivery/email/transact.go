@@ -5,14 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"kairos/delivery"
 )
-
-// errClosing: the server said 421 and ends the connection.
-var errClosing = errors.New("server closes the connection")
 
 // dot ends a message (RFC 5321, 4.1.1.4).
 const dot = ".\r\n"
@@ -49,10 +45,7 @@ func (c *conn) send(ctx context.Context, letters []letter) (done int, err error)
 		goOn, err := c.open(ctx, l, announced)
 		announced = false
 		if err != nil {
-			if errors.Is(err, errClosing) && l.result.Code != "" {
-				done++
-			}
-			return done, err
+			return done + answered(l, err), err
 		}
 		if !goOn {
 			done++
@@ -114,65 +107,33 @@ func (c *conn) open(ctx context.Context, l *letter, announced bool) (bool, error
 		}
 		group = nil
 	}
-	var refused *delivery.Result
-	mailTaken := false
-	steps := [...]phase{phaseReset, phaseMail, phaseRcpt, phaseData}
-	first := 1
-	if c.dirty && !announced {
-		first = 0
-	}
-	for _, step := range steps[first:] {
-		if group != nil {
+	lockStep := group != nil
+	t := begin(c.dirty && !announced, false, fresh)
+	for t.next < phaseDot && !(lockStep && t.refused) {
+		if lockStep {
 			end := bytes.IndexByte(group, '\n') + 1
 			if _, err := c.write(group[:end]); err != nil {
-				return false, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
+				return false, c.stale(ctx, t.fresh, fmt.Errorf("begin: %w", err))
 			}
 			group = group[end:]
 		}
-		r, err := c.reply()
-		if err != nil {
-			return false, c.stale(ctx, fresh, fmt.Errorf("begin: %w", err))
-		}
-		if r.code == 421 {
-			if fresh {
-				return false, errStale
-			}
-			*l.result = r.result(step, l)
-			return false, errClosing
-		}
-		fresh = false
-		switch {
-		case step == phaseReset:
-			c.dirty = false
-		case step == phaseData && r.code == 354:
-			if refused != nil {
-				// No recipient was taken, so nobody gets the empty message.
-				return false, c.abandon(l, refused)
-			}
-			return true, nil
-		case step != phaseData && r.code/100 == 2:
-			mailTaken = true
-		case r.code < 400:
-			*l.result = delivery.Result{Outcome: delivery.NotSent, Code: strconv.Itoa(r.code), Detail: "answers are out of order"}
-			return false, errClosing
-		case refused == nil:
-			res := r.result(step, l)
-			refused = &res
-			if group != nil {
-				*l.result = res
-				c.dirty = mailTaken
-				return false, nil
-			}
+		if err := c.hear(ctx, &t, l); err != nil {
+			return false, fmt.Errorf("begin: %w", err)
 		}
 	}
-	*l.result = *refused
-	c.dirty = mailTaken
+	if t.wanted && !t.refused {
+		return true, nil
+	}
+	*l.result = t.refusal
+	if t.wanted { // no recipient was taken, so nobody gets the empty message
+		return false, c.abandon()
+	}
+	c.dirty = t.taken
 	return false, nil
 }
 
 // abandon ends a transaction that wants a message but has no recipient.
-func (c *conn) abandon(l *letter, refused *delivery.Result) error {
-	*l.result = *refused
+func (c *conn) abandon() error {
 	if _, err := c.write([]byte(dot)); err != nil {
 		return fmt.Errorf("end: %w", errors.Join(errClosing, err))
 	}
@@ -191,34 +152,15 @@ func (c *conn) finish(ctx context.Context, l *letter, out []byte) error {
 	}
 	n, err := c.write(out)
 	if err != nil && n < len(l.body) {
-		// Without its dot no server may deliver it. It may have said why it hung up.
-		*l.result = delivery.Result{Outcome: delivery.NotSent, Detail: describe(ctx, err)}
-		if ctx.Err() == nil && c.raw.SetDeadline(time.Now().Add(200*time.Millisecond)) == nil {
-			if r, err := c.reply(); err == nil && r.code >= 400 {
-				*l.result = r.result(phaseDot, l)
-			}
-		}
+		c.cutOff(ctx, l, phaseDot, err)
 		return fmt.Errorf("send message: %w", err)
 	}
 	if err == nil {
-		var r reply
-		if r, err = c.reply(); err == nil {
-			*l.result = r.result(phaseDot, l)
-			if r.code == 421 || l.result.Outcome == delivery.Unknown {
-				return errClosing
-			}
-			return nil
+		t := transaction{next: phaseDot}
+		if err = c.hear(ctx, &t, l); err == nil || errors.Is(err, errClosing) {
+			return err
 		}
 	}
 	*l.result = delivery.Result{Outcome: delivery.Unknown, Detail: "no answer to the message: " + describe(ctx, err)}
 	return fmt.Errorf("read answer: %w", err)
-}
-
-// stale turns an error before the first reply on a kept connection into
-// errStale.
-func (c *conn) stale(ctx context.Context, fresh bool, err error) error {
-	if fresh && ctx.Err() == nil && !isTimeout(err) {
-		return errStale
-	}
-	return err
 }
