@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"kairos/internal/pg"
 )
 
 // routeInfo is what the middlewares need to know of a route. It travels in
@@ -84,6 +86,9 @@ func handle[I, O any](a *server, c call, handler func(context.Context, *I) (*O, 
 	locate := func(field string) string { return locationOf(a.api.OpenAPI().Paths[c.path], c.method, field) }
 	huma.Register(a.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
+		if c.method == http.MethodGet && pg.Lost(err) { // it only reads: Postgres has been restarted
+			out, err = handler(ctx, in)
+		}
 		if err != nil {
 			return nil, a.problem(ctx, err, locate)
 		}
