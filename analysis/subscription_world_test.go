@@ -108,7 +108,8 @@ func (h *hooks) due() []kairos.Ref {
 	h.t.Helper()
 	h.settled()
 	require.NoError(h.t, h.a.Arm(context.Background()))
-	refs, err := batch.Due(context.Background(), h.pool, kairos.KindDistribute, h.clock.Now(), 64)
+	bells, err := batch.Due(context.Background(), h.pool, kairos.KindDistribute, h.clock.Now(), 64)
+	refs := batch.Refs(bells)
 	require.NoError(h.t, err)
 	return refs
 }

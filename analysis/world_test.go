@@ -175,7 +175,8 @@ func (w *world) foldSettled() {
 	ctx := context.Background()
 	for range 1000 {
 		require.NoError(w.t, w.a.Arm(ctx))
-		refs, err := batch.Due(ctx, w.pool, kairos.KindFold, w.clock.Now(), 10)
+		bells, err := batch.Due(ctx, w.pool, kairos.KindFold, w.clock.Now(), 10)
+		refs := batch.Refs(bells)
 		require.NoError(w.t, err)
 		if len(refs) == 0 {
 			require.Empty(w.t, w.dump(`SELECT error FROM batches WHERE id = $1 AND state = 'planned'`, kairos.MustID(foldBatch)))

@@ -34,7 +34,8 @@ func newHouse(t testing.TB, opts creation.Options) *house {
 // due queues what is due of a kind.
 func (h *house) due(kind string) []kairos.Ref {
 	h.t.Helper()
-	refs, err := batch.Due(context.Background(), h.pool, kind, h.clock.Now(), 64)
+	bells, err := batch.Due(context.Background(), h.pool, kind, h.clock.Now(), 64)
+	refs := batch.Refs(bells)
 	require.NoError(h.t, err)
 	return refs
 }

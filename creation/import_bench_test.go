@@ -52,7 +52,8 @@ func benchImport(b *testing.B, c *Creation, pool *pgxpool.Pool, body []byte) tim
 		received <- err
 	}()
 	for done := false; ; {
-		refs, err := batch.Due(ctx, pool, kairos.KindImport, time.Now().Add(time.Hour), 8)
+		bells, err := batch.Due(ctx, pool, kairos.KindImport, time.Now().Add(time.Hour), 8)
+		refs := batch.Refs(bells)
 		require.NoError(b, err)
 		for _, ref := range refs {
 			_, err := c.ImportChunk(ctx, ImportTask{Ref: ref})

@@ -51,7 +51,8 @@ func TestIdentityUnderChaos(t *testing.T) {
 		d := w.deliveryWith(Options{Providers: []Provider{f}, Window: 12, Lease: 300 * time.Millisecond})
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				refs, err := batch.Due(ctx, w.pool, kairos.KindSend, w.clock.Now(), 4)
+				bells, err := batch.Due(ctx, w.pool, kairos.KindSend, w.clock.Now(), 4)
+				refs := batch.Refs(bells)
 				if err != nil {
 					return
 				}

@@ -64,6 +64,7 @@ type Options struct {
 
 	Owner string        // names this process; default host, pid and a random part
 	Lease time.Duration // of a batch; default batch.Lease
+	Turn  time.Duration // machine time that a batch is sent at a stretch while others wait for a worker; default 10s
 	Grace time.Duration // for writing results after a stop; default 20s
 
 	Log *slog.Logger // for what an operator should see; default slog.Default()
@@ -131,6 +132,9 @@ func New(pool *pgxpool.Pool, clock kairos.Clock, opts Options) (*Delivery, error
 	}
 	if opts.Lease <= 0 {
 		opts.Lease = batch.Lease
+	}
+	if opts.Turn <= 0 {
+		opts.Turn = 10 * time.Second
 	}
 	if opts.Grace <= 0 {
 		opts.Grace = 20 * time.Second

@@ -186,7 +186,8 @@ func (w *world) due() []kairos.Ref {
 	w.t.Helper()
 	var all []kairos.Ref
 	for _, kind := range []string{kairos.KindUrgent, kairos.KindSend} {
-		refs, err := batch.Due(w.ctx, w.pool, kind, w.clock.Now(), 1000)
+		bells, err := batch.Due(w.ctx, w.pool, kind, w.clock.Now(), 1000)
+		refs := batch.Refs(bells)
 		require.NoError(w.t, err)
 		all = append(all, refs...)
 	}

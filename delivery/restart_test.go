@@ -41,7 +41,8 @@ func TestPostgresRestarts(t *testing.T) {
 		d := w.deliveryWith(Options{Providers: []Provider{f}, Window: 16, Log: quiet})
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				refs, err := batch.Due(ctx, pool, kairos.KindSend, w.clock.Now(), 2)
+				bells, err := batch.Due(ctx, pool, kairos.KindSend, w.clock.Now(), 2)
+				refs := batch.Refs(bells)
 				for _, ref := range refs {
 					_, err = d.Send(ctx, SendTask{ref})
 				}

@@ -59,7 +59,7 @@ func (d *Delivery) send(ctx context.Context, ref kairos.Ref) error {
 	defer closeGate(nil)
 	defer context.AfterFunc(ctx, func() { closeGate(errStopping) })()
 
-	r := &run{d: d, b: b, ctx: ctx, gate: gate, first: b.Epoch == 1 && b.Payload == nil}
+	r := &run{d: d, b: b, ctx: ctx, gate: gate, until: time.Now().Add(d.opts.Turn), first: b.Epoch == 1 && b.Payload == nil}
 	if err := r.all(); err != nil {
 		return fmt.Errorf("send batch %s: %w", b.Batch, err)
 	}
@@ -74,7 +74,8 @@ type run struct {
 	ctx   context.Context // of the caller: its end is a stop
 	gate  context.Context // ends with the lease or with ctx; while it lives, calls may begin
 
-	first   bool // nobody of the batch is thought to have an attempt yet; a marking finds out
+	until   time.Time // machine time: then the batch has had its turn
+	first   bool      // nobody of the batch is thought to have an attempt yet; a marking finds out
 	windows sync.WaitGroup
 	slots   chan struct{} // windows under way
 
@@ -152,6 +153,9 @@ func (r *run) loop() verdict {
 		}
 		if r.halted() || !r.mayBegin() {
 			return verdict{}
+		}
+		if seen > 0 && time.Now().After(r.until) { // others are waiting for a worker, perhaps a dead sender's
+			return verdict{later: d.clock.Now()}
 		}
 		route, limit, probe, wait := d.choose(b.Channel)
 		if route == nil {

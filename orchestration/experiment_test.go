@@ -219,7 +219,8 @@ func TestAKillChangesNothing(t *testing.T) {
 			_, err := batch.Reissue(t.Context(), tx, task.Ref)
 			return err
 		}))
-		refs, err := batch.Due(t.Context(), pool, kairos.KindPlan, monday, 64)
+		bells, err := batch.Due(t.Context(), pool, kairos.KindPlan, monday, 64)
+		refs := batch.Refs(bells)
 		require.NoError(t, err)
 		require.Len(t, refs, 1)
 		task = PlanTask{refs[0]}

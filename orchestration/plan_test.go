@@ -75,7 +75,8 @@ func pageTask(t testing.TB, pool *pgxpool.Pool, campaign kairos.ID, number int) 
 		_, err := batch.Insert(t.Context(), tx, batch.Batch{Kind: kairos.KindPlan, Campaign: campaign, Slot: monday, Payload: map[string]int{"page": number}})
 		return err
 	}))
-	refs, err := batch.Due(t.Context(), pool, kairos.KindPlan, monday, 64)
+	bells, err := batch.Due(t.Context(), pool, kairos.KindPlan, monday, 64)
+	refs := batch.Refs(bells)
 	require.NoError(t, err)
 	require.Len(t, refs, 1)
 	return PlanTask{refs[0]}
@@ -135,7 +136,8 @@ func TestPlanThatCrashesBeforeTheCommitLeavesNothing(t *testing.T) {
 		_, err := batch.Reissue(t.Context(), tx, task.Ref)
 		return err
 	}))
-	refs, err := batch.Due(t.Context(), pool, kairos.KindPlan, monday, 64)
+	bells, err := batch.Due(t.Context(), pool, kairos.KindPlan, monday, 64)
+	refs := batch.Refs(bells)
 	require.NoError(t, err)
 	_, err = o.Plan(t.Context(), PlanTask{refs[0]})
 	require.NoError(t, err)

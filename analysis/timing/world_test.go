@@ -153,7 +153,8 @@ func (w *world) fill(p *sim.Population) []kairos.ID {
 // due rings for the batches of a kind that are due and returns them.
 func (w *world) due(kind string) []kairos.Ref {
 	w.t.Helper()
-	refs, err := batch.Due(context.Background(), w.pool, kind, w.clock.Now(), 64)
+	bells, err := batch.Due(context.Background(), w.pool, kind, w.clock.Now(), 64)
+	refs := batch.Refs(bells)
 	require.NoError(w.t, err)
 	return refs
 }

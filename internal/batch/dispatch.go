@@ -10,12 +10,27 @@ import (
 	"kairos"
 )
 
+// Doorbell is a batch that is to be rung for.
+type Doorbell struct {
+	kairos.Ref
+	Begun bool // somebody has worked on it: it was put back, or its holder fell silent
+}
+
+// Refs returns the doorbells' batches.
+func Refs(bells []Doorbell) []kairos.Ref {
+	refs := make([]kairos.Ref, len(bells))
+	for i, b := range bells {
+		refs[i] = b.Ref
+	}
+	return refs
+}
+
 // Due moves up to limit planned batches of a kind whose slot has come to
 // queued and returns them for ringing; window bounds how many batches of the
 // kind may be queued or running at once. Campaigns take turns: the oldest
 // batch of each goes before the second of any. Batches of campaigns that are
 // not running wait. Any number of processes may call it at once.
-func Due(ctx context.Context, db DB, kind string, now time.Time, window int) ([]kairos.Ref, error) {
+func Due(ctx context.Context, db DB, kind string, now time.Time, window int) ([]Doorbell, error) {
 	rows, err := db.Query(ctx, `
 		WITH live AS (SELECT count(*) AS n FROM batches WHERE kind = $1 AND state IN ('queued', 'running')),
 		head AS ( -- the oldest due ones, more than are wanted, so that campaigns can take turns
@@ -33,18 +48,18 @@ func Due(ctx context.Context, db DB, kind string, now time.Time, window int) ([]
 			FOR UPDATE OF b SKIP LOCKED
 		)
 		UPDATE batches b SET state = 'queued', queued_at = clock_timestamp() FROM pick WHERE b.id = pick.id
-		RETURNING b.id, b.epoch`, kind, now, window)
+		RETURNING b.id, b.epoch, b.tries > 0`, kind, now, window)
 	if err != nil {
 		return nil, fmt.Errorf("queue due batches: %w", err)
 	}
-	refs, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (ref kairos.Ref, err error) {
-		err = r.Scan(&ref.Batch, &ref.Epoch)
-		return ref, err
+	bells, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (b Doorbell, err error) {
+		err = r.Scan(&b.Batch, &b.Epoch, &b.Begun)
+		return b, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("queue due batches: %w", err)
 	}
-	return refs, nil
+	return bells, nil
 }
 
 // Requeue takes back what was queued but not claimed for longer than age (a

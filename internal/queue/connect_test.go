@@ -53,8 +53,8 @@ func TestEveryQueueIsKnownOnce(t *testing.T) {
 	t.Parallel()
 	names := queues()
 	for _, k := range kinds {
-		for _, epoch := range []int32{1, 2} {
-			require.Contains(t, names, queueOf(k, epoch))
+		for _, begun := range []bool{false, true} {
+			require.Contains(t, names, queueOf(k, begun))
 		}
 	}
 	require.Len(t, names, 13)

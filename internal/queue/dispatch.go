@@ -9,7 +9,6 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"kairos"
 	"kairos/internal/batch"
 )
 
@@ -59,28 +58,28 @@ func (q *Queue) Ring(ctx context.Context, kind string) (int, error) {
 	if window <= 0 {
 		window = 64
 	}
-	refs, err := batch.Due(ctx, q.pool, kind, q.clock.Now(), window)
+	bells, err := batch.Due(ctx, q.pool, kind, q.clock.Now(), window)
 	if err != nil {
 		return 0, err
 	}
-	for i, ref := range refs {
-		if err := q.enqueue(ctx, kind, ref); err != nil {
+	for i, b := range bells {
+		if err := q.enqueue(ctx, kind, b); err != nil {
 			back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			return i, errors.Join(err, batch.Unqueue(back, q.pool, refs[i:]))
+			return i, errors.Join(err, batch.Unqueue(back, q.pool, batch.Refs(bells[i:])))
 		}
 	}
-	return len(refs), nil
+	return len(bells), nil
 }
 
-func (q *Queue) enqueue(ctx context.Context, kind string, ref kairos.Ref) error {
-	payload, err := json.Marshal(ref)
+func (q *Queue) enqueue(ctx context.Context, kind string, b batch.Doorbell) error {
+	payload, err := json.Marshal(b.Ref)
 	if err != nil {
 		return err
 	}
 	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(kind, payload),
-		asynq.Queue(queueOf(kind, ref.Epoch)),
-		asynq.TaskID(fmt.Sprintf("%s:%s:%d", kind, ref.Batch, ref.Epoch)),
+		asynq.Queue(queueOf(kind, b.Begun)),
+		asynq.TaskID(fmt.Sprintf("%s:%s:%d", kind, b.Batch, b.Epoch)),
 		asynq.MaxRetry(3), // 0 would archive, that is lose, the task of a killed worker
 		asynq.Timeout(time.Hour),
 	)
@@ -88,7 +87,7 @@ func (q *Queue) enqueue(ctx context.Context, kind string, ref kairos.Ref) error 
 		return nil // rung already
 	}
 	if err != nil {
-		return fmt.Errorf("ring for batch %s: %w", ref.Batch, err)
+		return fmt.Errorf("ring for batch %s: %w", b.Batch, err)
 	}
 	return nil
 }

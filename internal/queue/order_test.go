@@ -19,9 +19,10 @@ type sendTask struct{ kairos.Ref }
 
 func (sendTask) Kind() string { return kairos.KindSend }
 
-// A batch that is issued again is worked on before the new ones that were rung
-// for earlier: a take-over doesn't wait behind a window of others.
-func TestWhatIsIssuedAgainGoesFirst(t *testing.T) {
+// A batch that was begun is worked on before the new ones that were rung for
+// earlier: a take-over doesn't wait behind a window of others. One that was only
+// rung for twice has no such right.
+func TestWhatWasBegunGoesFirst(t *testing.T) {
 	t.Parallel()
 	pool := devstack.NewDB(t)
 	q, err := Open(t.Context(), devstack.NewRedis(t), pool, kairos.SystemClock{}, Options{Concurrency: map[string]int{"delivery": 1}})
@@ -44,7 +45,9 @@ func TestWhatIsIssuedAgainGoesFirst(t *testing.T) {
 		_, err := batch.Insert(t.Context(), tx, batches...)
 		return err
 	}))
-	_, err = pool.Exec(t.Context(), `UPDATE batches SET epoch = 2, slot = slot + interval '1 second' WHERE id = $1`, batches[5].ID)
+	_, err = pool.Exec(t.Context(), `
+		UPDATE batches SET epoch = 2, tries = CASE WHEN id = $1 THEN 1 ELSE 0 END, slot = slot + CASE WHEN id = $1 THEN interval '1 second' ELSE '0' END
+		WHERE id IN ($1, $2)`, batches[5].ID, batches[3].ID)
 	require.NoError(t, err)
 	rung, err := q.Ring(t.Context(), kairos.KindSend) // before anybody listens: by slot, it is the last
 	require.NoError(t, err)

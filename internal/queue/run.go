@@ -46,10 +46,10 @@ func (q *Queue) start(ctx context.Context) ([]*asynq.Server, error) {
 			queues[stage] = map[string]int{}
 		}
 		for i, name := range slices.Backward(queuesOf(kind)) {
-			queues[stage][name] = 5 - 4*i // what is issued again before what is new
+			queues[stage][name] = 5 - 4*i // what was begun before what is new
 		}
 		if kind == kairos.KindUrgent {
-			queues[stage][queueOf(kind, 1)] = 9
+			queues[stage][queueOf(kind, false)] = 9
 		}
 	}
 	var servers []*asynq.Server
