@@ -34,7 +34,7 @@ func TestABatchHasItsTurn(t *testing.T) {
 	bells, err := batch.Due(w.ctx, w.pool, SendTask{}.Kind(), w.clock.Now(), 1000)
 	require.NoError(t, err)
 	require.Len(t, bells, 1, "at once")
-	require.True(t, bells[0].Begun)
+	require.True(t, bells[0].Ahead)
 	_, err = d.Send(w.ctx, SendTask{bells[0].Ref})
 	require.NoError(t, err)
 	require.Greater(t, w.counts("notifications")["accepted"], got["accepted"])

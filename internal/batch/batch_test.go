@@ -106,7 +106,7 @@ func TestHolderWhoseLeaseRanOutIsFenced(t *testing.T) {
 	require.ErrorIs(t, batch.Extend(t.Context(), pool, ref, "stopped", time.Minute), batch.ErrFenced)
 	again, err := batch.Due(t.Context(), pool, "delivery.send", now, 64)
 	require.NoError(t, err)
-	require.Equal(t, []batch.Doorbell{{Ref: kairos.Ref{Batch: ref.Batch, Epoch: 2}, Begun: true}}, again)
+	require.Equal(t, []batch.Doorbell{{Ref: kairos.Ref{Batch: ref.Batch, Epoch: 2}, Ahead: true}}, again)
 	stale, err := batch.Claim(t.Context(), pool, ref, "late doorbell", time.Minute)
 	require.NoError(t, err)
 	require.Nil(t, stale)

@@ -13,7 +13,9 @@ import (
 // Doorbell is a batch that is to be rung for.
 type Doorbell struct {
 	kairos.Ref
-	Begun bool // somebody has worked on it: it was put back, or its holder fell silent
+	// Ahead of others: somebody has begun it (it was put back, or its holder fell
+	// silent), or it is the first of a campaign that has nothing under way.
+	Ahead bool
 }
 
 // Refs returns the doorbells' batches.
@@ -32,28 +34,36 @@ func Refs(bells []Doorbell) []kairos.Ref {
 // not running wait. Any number of processes may call it at once.
 func Due(ctx context.Context, db DB, kind string, now time.Time, window int) ([]Doorbell, error) {
 	rows, err := db.Query(ctx, `
-		WITH live AS (SELECT count(*) AS n FROM batches WHERE kind = $1 AND state IN ('queued', 'running')),
-		head AS ( -- the oldest due ones, more than are wanted, so that campaigns can take turns
+		WITH live AS MATERIALIZED (SELECT campaign FROM batches WHERE kind = $1 AND state IN ('queued', 'running')),
+		oldest AS MATERIALIZED ( -- more than are wanted, so that campaigns can take turns
 			SELECT id, campaign, priority, slot FROM batches b
 			WHERE kind = $1 AND state = 'planned' AND slot <= $2
 			  AND (campaign IS NULL OR EXISTS (SELECT FROM campaigns c WHERE c.id = b.campaign AND c.state IN ('running', 'scheduled')))
 			ORDER BY slot, id LIMIT $3::int * 16
+		), head AS (
+			SELECT * FROM oldest
+			UNION -- where one campaign's may fill all of that, the next one of each
+			SELECT next.* FROM campaigns c CROSS JOIN LATERAL (
+				SELECT id, campaign, priority, slot FROM batches b
+				WHERE b.campaign = c.id AND b.kind = $1 AND b.state = 'planned' AND b.slot <= $2 ORDER BY b.slot, b.id LIMIT 1) next
+			WHERE c.state IN ('running', 'scheduled') AND (SELECT count(*) FROM oldest) >= $3::int * 16
 		), turn AS (
 			SELECT id, priority, row_number() OVER (PARTITION BY campaign ORDER BY slot, id) AS turn, slot FROM head
 		), pick AS (
-			SELECT b.id FROM batches b JOIN turn t USING (id)
+			SELECT b.id, t.turn = 1 AND b.campaign IS NOT NULL AND b.campaign NOT IN (SELECT campaign FROM live WHERE campaign IS NOT NULL) AS fresh
+			FROM batches b JOIN turn t USING (id)
 			WHERE b.state = 'planned'
 			ORDER BY t.priority, t.turn, t.slot, b.id
-			LIMIT greatest(0, $3::int - (SELECT n FROM live))
+			LIMIT greatest(0, $3::int - (SELECT count(*) FROM live))
 			FOR UPDATE OF b SKIP LOCKED
 		)
 		UPDATE batches b SET state = 'queued', queued_at = clock_timestamp() FROM pick WHERE b.id = pick.id
-		RETURNING b.id, b.epoch, b.tries > 0`, kind, now, window)
+		RETURNING b.id, b.epoch, b.tries > 0 OR pick.fresh`, kind, now, window)
 	if err != nil {
 		return nil, fmt.Errorf("queue due batches: %w", err)
 	}
 	bells, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (b Doorbell, err error) {
-		err = r.Scan(&b.Batch, &b.Epoch, &b.Begun)
+		err = r.Scan(&b.Batch, &b.Epoch, &b.Ahead)
 		return b, err
 	})
 	if err != nil {

@@ -78,7 +78,7 @@ func (q *Queue) enqueue(ctx context.Context, kind string, b batch.Doorbell) erro
 		return err
 	}
 	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(kind, payload),
-		asynq.Queue(queueOf(kind, b.Begun)),
+		asynq.Queue(queueOf(kind, b.Ahead)),
 		asynq.TaskID(fmt.Sprintf("%s:%s:%d", kind, b.Batch, b.Epoch)),
 		asynq.MaxRetry(3), // 0 would archive, that is lose, the task of a killed worker
 		asynq.Timeout(time.Hour),

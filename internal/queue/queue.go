@@ -147,9 +147,9 @@ func stageOf(kind string) string {
 }
 
 // queuesOf names the asynq queues of a kind, the first served first:
-// transactional messages have one of their own, and what was begun goes ahead of
-// what is new, so that taking over a dead worker's batch doesn't wait behind a
-// window of others.
+// transactional messages have one of their own, and what was begun, and the
+// first batch of a campaign, go ahead of what is new: neither a dead worker's
+// batch nor the next campaign waits behind a window of others.
 func queuesOf(kind string) []string {
 	if kind == kairos.KindUrgent {
 		return []string{"delivery_first"}
@@ -168,9 +168,9 @@ func queues() []string {
 }
 
 // queueOf names the queue that a batch of a kind is rung for in.
-func queueOf(kind string, begun bool) string {
+func queueOf(kind string, ahead bool) string {
 	names := queuesOf(kind)
-	if begun {
+	if ahead {
 		return names[0]
 	}
 	return names[len(names)-1]

@@ -46,7 +46,7 @@ func (q *Queue) start(ctx context.Context) ([]*asynq.Server, error) {
 			queues[stage] = map[string]int{}
 		}
 		for i, name := range slices.Backward(queuesOf(kind)) {
-			queues[stage][name] = 5 - 4*i // what was begun before what is new
+			queues[stage][name] = 5 - 4*i // what was begun, and who has nothing yet, before others
 		}
 		if kind == kairos.KindUrgent {
 			queues[stage][queueOf(kind, false)] = 9

@@ -1,0 +1,62 @@
+package batch_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kairos"
+	"kairos/internal/batch"
+	"kairos/internal/devstack"
+)
+
+// TestTheNextCampaignGoesAhead: the first batch of a campaign that has nothing
+// under way doesn't wait behind the window of a large one, not even where the
+// large one's older batches are more than are looked at.
+func TestTheNextCampaignGoesAhead(t *testing.T) {
+	t.Parallel()
+	const window = 4
+	pool := devstack.NewDB(t)
+	due := func(n int) (bells []batch.Doorbell) {
+		t.Helper()
+		bells, err := batch.Due(t.Context(), pool, "delivery.send", now, n)
+		require.NoError(t, err)
+		return bells
+	}
+	of := func(c kairos.ID, bells []batch.Doorbell) (all, ahead int) {
+		for _, b := range bells {
+			var owner kairos.ID
+			require.NoError(t, pool.QueryRow(t.Context(), `SELECT campaign FROM batches WHERE id = $1`, b.Batch).Scan(&owner))
+			if owner == c {
+				all++
+				if b.Ahead {
+					ahead++
+				}
+			}
+		}
+		return all, ahead
+	}
+
+	big := campaign(t, pool, "running")
+	batches := make([]batch.Batch, window*16+10)
+	for i := range batches {
+		batches[i] = batch.Batch{Kind: "delivery.send", Campaign: big, Slot: now.Add(-time.Hour)}
+	}
+	insert(t, pool, batches...)
+	all, ahead := of(big, due(window))
+	require.Equal(t, window, all)
+	require.Equal(t, 1, ahead, "its first one, no more")
+	all, ahead = of(big, due(window+1))
+	require.Equal(t, []int{1, 0}, []int{all, ahead}, "it has others under way")
+
+	next, waiting := campaign(t, pool, "running"), campaign(t, pool, "paused")
+	insert(t, pool, batch.Batch{Kind: "delivery.send", Campaign: next, Slot: now}, batch.Batch{Kind: "delivery.send", Campaign: next, Slot: now},
+		batch.Batch{Kind: "delivery.send", Campaign: waiting, Slot: now})
+	bells := due(window + 3)
+	require.Len(t, bells, 2)
+	all, ahead = of(next, bells)
+	require.Equal(t, []int{1, 1}, []int{all, ahead})
+	all, _ = of(waiting, bells)
+	require.Zero(t, all)
+}
