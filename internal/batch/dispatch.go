@@ -29,9 +29,9 @@ func Refs(bells []Doorbell) []kairos.Ref {
 
 // Due moves up to limit planned batches of a kind whose slot has come to
 // queued and returns them for ringing; window bounds how many batches of the
-// kind may be queued or running at once. Campaigns take turns: the oldest
-// batch of each goes before the second of any. Batches of campaigns that are
-// not running wait. Any number of processes may call it at once.
+// kind may be queued or running at once. Campaigns take turns: the one that has
+// the fewest queued or running goes first, with its oldest. Batches of campaigns
+// that are not running wait. Any number of processes may call it at once.
 func Due(ctx context.Context, db DB, kind string, now time.Time, window int) ([]Doorbell, error) {
 	rows, err := db.Query(ctx, `
 		WITH live AS MATERIALIZED (SELECT campaign FROM batches WHERE kind = $1 AND state IN ('queued', 'running')),
@@ -48,9 +48,10 @@ func Due(ctx context.Context, db DB, kind string, now time.Time, window int) ([]
 				WHERE b.campaign = c.id AND b.kind = $1 AND b.state = 'planned' AND b.slot <= $2 ORDER BY b.slot, b.id LIMIT 1) next
 			WHERE c.state IN ('running', 'scheduled') AND (SELECT count(*) FROM oldest) >= $3::int * 16
 		), turn AS (
-			SELECT id, priority, row_number() OVER (PARTITION BY campaign ORDER BY slot, id) AS turn, slot FROM head
+			SELECT id, priority, slot, coalesce(l.n, 0) + row_number() OVER (PARTITION BY campaign ORDER BY slot, id) AS turn
+			FROM head LEFT JOIN (SELECT campaign, count(*) AS n FROM live GROUP BY campaign) l USING (campaign)
 		), pick AS (
-			SELECT b.id, t.turn = 1 AND b.campaign IS NOT NULL AND b.campaign NOT IN (SELECT campaign FROM live WHERE campaign IS NOT NULL) AS fresh
+			SELECT b.id, t.turn = 1 AND b.campaign IS NOT NULL AS fresh
 			FROM batches b JOIN turn t USING (id)
 			WHERE b.state = 'planned'
 			ORDER BY t.priority, t.turn, t.slot, b.id
@@ -70,6 +71,20 @@ func Due(ctx context.Context, db DB, kind string, now time.Time, window int) ([]
 		return nil, fmt.Errorf("queue due batches: %w", err)
 	}
 	return bells, nil
+}
+
+// Next returns the first slot after now, and not after until, of a planned batch
+// of any of the kinds; ok is false where there is none.
+func Next(ctx context.Context, db DB, kinds []string, now, until time.Time) (slot time.Time, ok bool, err error) {
+	var first *time.Time
+	err = db.QueryRow(ctx, `
+		SELECT min(b.slot) FROM unnest($1::text[]) AS kind CROSS JOIN LATERAL (
+			SELECT slot FROM batches WHERE batches.kind = kind.kind AND state = 'planned' AND slot > $2 AND slot <= $3 ORDER BY slot LIMIT 1) b`,
+		kinds, now, until).Scan(&first)
+	if err != nil || first == nil {
+		return slot, false, err
+	}
+	return *first, true, nil
 }
 
 // Requeue takes back what was queued but not claimed for longer than age (a

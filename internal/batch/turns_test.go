@@ -56,7 +56,56 @@ func TestTheNextCampaignGoesAhead(t *testing.T) {
 	bells := due(window + 3)
 	require.Len(t, bells, 2)
 	all, ahead = of(next, bells)
-	require.Equal(t, []int{1, 1}, []int{all, ahead})
+	require.Equal(t, []int{2, 1}, []int{all, ahead}, "the large one has five under way")
 	all, _ = of(waiting, bells)
 	require.Zero(t, all)
+}
+
+// TestAFullWindowGivesTheFreePlaceToWhoHasLeast: what is queued and running
+// counts as turns that were taken.
+func TestAFullWindowGivesTheFreePlaceToWhoHasLeast(t *testing.T) {
+	t.Parallel()
+	const window = 4
+	pool := devstack.NewDB(t)
+	due := func(n int) []batch.Doorbell {
+		t.Helper()
+		bells, err := batch.Due(t.Context(), pool, "delivery.send", now, n)
+		require.NoError(t, err)
+		return bells
+	}
+	big, small := campaign(t, pool, "running"), campaign(t, pool, "running")
+	for range window * 2 {
+		insert(t, pool, batch.Batch{Kind: "delivery.send", Campaign: big, Slot: now.Add(-time.Hour)})
+	}
+	require.Len(t, due(window), window)
+	mine := batch.Batch{ID: kairos.NewID(), Kind: "delivery.send", Campaign: small, Slot: now}
+	insert(t, pool, mine)
+	require.Empty(t, due(window), "the window is full")
+	bells := due(window + 1) // one place has become free
+	require.Len(t, bells, 1)
+	require.Equal(t, mine.ID, bells[0].Batch, "the large one's are older, but four of them are under way")
+	require.True(t, bells[0].Ahead)
+}
+
+func TestNextSlot(t *testing.T) {
+	t.Parallel()
+	pool := devstack.NewDB(t)
+	c := campaign(t, pool, "running")
+	insert(t, pool,
+		batch.Batch{Kind: "delivery.send", Campaign: c, Slot: now}, // due
+		batch.Batch{Kind: "delivery.send", Campaign: c, Slot: now.Add(700 * time.Millisecond)},
+		batch.Batch{Kind: "creation.expand", Campaign: c, Slot: now.Add(300 * time.Millisecond)})
+	next := func(until time.Duration, kinds ...string) time.Duration {
+		t.Helper()
+		slot, ok, err := batch.Next(t.Context(), pool, kinds, now, now.Add(until))
+		require.NoError(t, err)
+		if !ok {
+			return -1
+		}
+		return slot.Sub(now)
+	}
+	require.Equal(t, 700*time.Millisecond, next(time.Second, "delivery.send"))
+	require.Equal(t, 300*time.Millisecond, next(time.Second, "delivery.send", "creation.expand"))
+	require.EqualValues(t, -1, next(time.Second/4, "delivery.send", "creation.expand"))
+	require.EqualValues(t, -1, next(time.Hour, "analysis.fold"))
 }

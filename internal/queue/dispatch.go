@@ -12,10 +12,16 @@ import (
 	"kairos/internal/batch"
 )
 
+// Bounds of the pause between two rounds for all kinds, machine time.
+const (
+	maxPause = time.Second
+	minPause = 20 * time.Millisecond
+)
+
 // dispatch rings for due batches: at once for kinds that were nudged, and for
-// all kinds each second.
+// all kinds when the next slot comes, or after a second.
 func (q *Queue) dispatch(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTimer(maxPause)
 	defer tick.Stop()
 	failing := map[string]bool{} // kinds, so that an outage is told once and not each second
 	for {
@@ -29,6 +35,7 @@ func (q *Queue) dispatch(ctx context.Context) {
 			for _, k := range kinds {
 				due[k] = true
 			}
+			tick.Reset(q.pause(ctx))
 		}
 		for len(q.nudges) > 0 { // what came meanwhile goes along
 			due[<-q.nudges] = true
@@ -50,6 +57,18 @@ func (q *Queue) dispatch(ctx context.Context) {
 			failing[k] = err != nil
 		}
 	}
+}
+
+// pause is how long to wait for the next slot, at most maxPause. A batch that
+// falls due while its kind is being rung for is seen by that or by the next
+// round. A clock that is faster than the machine's is up to a pause late.
+func (q *Queue) pause(ctx context.Context) time.Duration {
+	now := q.clock.Now()
+	slot, ok, err := batch.Next(ctx, q.pool, kinds[:], now, now.Add(maxPause))
+	if err != nil || !ok {
+		return maxPause // an error is told by the round that follows
+	}
+	return max(minPause, slot.Sub(now))
 }
 
 // Ring queues the due batches of one kind and returns how many it rang for.
